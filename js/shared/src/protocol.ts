@@ -1,0 +1,146 @@
+// What travels between the kernel and the browser: docs/protocol.md in types.
+
+export type Family =
+  | "input"
+  | "core"
+  | "conv"
+  | "pool"
+  | "norm"
+  | "activation"
+  | "regularization"
+  | "merge"
+  | "reshape"
+  | "rnn"
+  | "attention"
+  | "preprocessing"
+  | "model"
+  | "op"
+  | "custom";
+
+export interface Row {
+  path: string;
+  name: string;
+  level: number;
+  kind: "layer" | "op" | "input" | "model";
+  class_name: string;
+  family: Family;
+  shape: string;
+  dtype: string;
+  params: number;
+  trainable: boolean | null;
+  trainable_params: number;
+  weights: number;
+  marks: Mark[];
+  status: "" | "added" | "changed";
+  calls: number;
+  /** Indexes of the rows that feed this one. */
+  inputs: number[];
+  title: string;
+}
+
+export type Mark = "shared" | "quantized" | "op" | "output";
+
+export interface Info {
+  name: string;
+  class_name: string;
+  params: number;
+  trainable: number;
+  frozen: number;
+  bytes: number;
+  layers: number;
+  can_undo: boolean;
+  can_redo: boolean;
+  undo_label: string;
+  redo_label: string;
+  editable: boolean;
+  reason: string;
+  /** A free variable name that the kernel proposes. */
+  variable: string;
+  can_duplicate?: boolean;
+  /** The widget's own id, by which the page can ask its manager whether the kernel is still there. */
+  model_id?: string;
+}
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** A layer that is to be made: a class of the palette and the arguments that differ from its own. */
+export interface Layer {
+  class_name: string;
+  config: Record<string, Json>;
+}
+
+export type Mismatch = "error" | "reinit" | "slice";
+export type WeightsRule = "match" | "slice" | "none";
+
+export type Edit = (
+  | { edit: "remove"; target: string; keep?: number }
+  | { edit: "insert"; block: Layer[]; after: string }
+  | { edit: "insert"; block: Layer[]; before: string }
+  | { edit: "replace"; target: string; block: Layer[]; weights: WeightsRule }
+  | { edit: "rename"; target: string; name: string }
+  | { edit: "duplicate"; target: string }
+  | { edit: "trim"; target: string }
+  | { edit: "freeze_up_to"; target: string }
+  | { edit: "freeze"; targets: string[] }
+  | { edit: "unfreeze"; targets: string[] }
+) & { on_mismatch?: Mismatch };
+
+/** What an edit would do. Each list holds lines of text, ready to be shown. */
+export interface Plan {
+  ok: boolean;
+  text: string;
+  errors: string[];
+  warnings: string[];
+  shape_changes: string[];
+  reinitialized: string[];
+  sliced: string[];
+  dropped: string[];
+  renamed: string[];
+  params_before: number;
+  params_after: number;
+  code: string;
+  /** Only weights whose shape no longer fits are in the way: `on_mismatch` would help. */
+  mismatch?: boolean;
+}
+
+export interface Param {
+  name: string;
+  type: "int" | "float" | "bool" | "str" | "choice" | "tuple" | "json";
+  default: Json;
+  required: boolean;
+  choices?: Json[] | null;
+  doc: string;
+}
+
+export interface PaletteEntry {
+  class_name: string;
+  family: Family;
+  doc: string;
+  params: Param[];
+}
+
+/** A message without its id and revision, which the client adds. */
+export type Question =
+  | { query: "histograms"; paths: string[]; bins: number; log: boolean }
+  | { query: "palette" }
+  | { query: "code" }
+  | { query: "ping" }
+  | { action: "hand_back"; name: string; overwrite: boolean }
+  | { action: "save"; path: string; overwrite: boolean }
+  | { preview: Edit; revision: number };
+
+export type Action = { edit: Edit } | { action: "undo" | "redo"; n: number };
+
+/** What the kernel answers to an action that it carried out. */
+export interface Done {
+  revision: number;
+  report?: string[];
+}
+
+export interface Problem {
+  type: string;
+  message: string;
+  hint?: string | null;
+}
+
+export type Answer = { id: string; ok: unknown } | { id: string; error: Problem };

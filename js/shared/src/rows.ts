@@ -1,0 +1,73 @@
+// Which rows the list shows.
+import type { Row } from "./protocol";
+
+/** Rows without those inside a folded model. Models are folded unless their path is in `unfolded`. */
+export function foldRows(rows: readonly Row[], unfolded: ReadonlySet<string>): Row[] {
+  const shown: Row[] = [];
+  let hiddenFrom = Infinity;
+  for (const row of rows) {
+    if (row.level > hiddenFrom) continue;
+    hiddenFrom = row.kind === "model" && !unfolded.has(row.path) ? row.level : Infinity;
+    shown.push(row);
+  }
+  return shown;
+}
+
+/**
+ * A test of one filter text: a glob over the whole path or class name where it has a wildcard (`*`
+ * stays within one level, `**` crosses levels, as in a target), part of either where it has none.
+ */
+export function matcher(filter: string): (row: Row) => boolean {
+  const text = filter.trim().toLowerCase();
+  if (!text) return () => true;
+  if (!/[*?[]/.test(text)) {
+    return (row) => row.path.toLowerCase().includes(text) || row.class_name.toLowerCase().includes(text);
+  }
+  const glob = globPattern(text);
+  return (row) => glob.test(row.path.toLowerCase()) || glob.test(row.class_name.toLowerCase());
+}
+
+function globPattern(glob: string): RegExp {
+  const source = glob.replace(/\*\*|\*|\?|\[(!?)([^\]]+)\]|[\\^$.|+(){}[\]]/g, (token, not?: string, set?: string) => {
+    if (token === "**") return ".*";
+    if (token === "*") return "[^/]*";
+    if (token === "?") return "[^/]";
+    if (set !== undefined) return `[${not ? "^" : ""}${set.replace(/[\\^[]/g, "\\$&")}]`;
+    return `\\${token}`;
+  });
+  try {
+    return new RegExp(`^${source}$`, "u");
+  } catch {
+    return /^(?!)/; // A range such as [z-a] names nothing.
+  }
+}
+
+/**
+ * The rows that the list shows. A filter looks inside folded models too, and then shows only what
+ * it matches, so that "shown" means the same to the eye and to the buttons that act on it.
+ */
+export function shownRows(rows: readonly Row[], filter: string, unfolded: ReadonlySet<string>): Row[] {
+  return filter.trim() ? rows.filter(matcher(filter)) : foldRows(rows, unfolded);
+}
+
+/** The path of the nested model that holds a row, or null at the top. */
+export function parentPath(rows: readonly Row[], index: number): string | null {
+  const level = rows[index]?.level ?? 1;
+  for (let i = index - 1; i >= 0; i--) {
+    const row = rows[i];
+    if (row && row.level < level) return row.path;
+  }
+  return null;
+}
+
+/** The paths from one row to another, both included, in either direction. */
+export function pathRange(rows: readonly Row[], from: string, to: string): string[] {
+  const a = rows.findIndex((row) => row.path === from);
+  const b = rows.findIndex((row) => row.path === to);
+  if (a < 0 || b < 0) return [to];
+  return rows.slice(Math.min(a, b), Math.max(a, b) + 1).map((row) => row.path);
+}
+
+export function hasFlag(row: Row): boolean {
+  return row.trainable !== null;
+}

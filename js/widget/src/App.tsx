@@ -1,0 +1,40 @@
+import { Bar } from "./Bar";
+import { Layers } from "./Layers";
+import { Messages } from "./Messages";
+import { Palette } from "./Palette";
+import type { Store } from "./store";
+
+export function App({ store }: { store: Store }) {
+  const info = store.info.value;
+
+  function onKeyDown(event: KeyboardEvent): void {
+    // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
+    event.stopPropagation();
+    const typing = event.target instanceof HTMLInputElement && event.target.type !== "checkbox";
+    if ((event.ctrlKey || event.metaKey) && !typing && store.palette.value === null) {
+      const key = event.key.toLowerCase();
+      if (key === "z" || key === "y") {
+        event.preventDefault();
+        void store.step(key === "y" || event.shiftKey ? "redo" : "undo");
+      }
+    }
+  }
+
+  return (
+    <section
+      class="ke-root"
+      aria-label="Keras model editor"
+      role="region"
+      data-lm-suppress-shortcuts="true"
+      onKeyDown={onKeyDown}
+      onPointerEnter={() => store.checkKernel()}
+      onFocusIn={() => store.checkKernel()}
+    >
+      <Bar store={store} />
+      {info && !info.editable && info.reason && <p class="ke-notice">{info.reason}</p>}
+      <Messages store={store} />
+      <Layers store={store} />
+      {store.palette.value && <Palette store={store} task={store.palette.value} />}
+    </section>
+  );
+}

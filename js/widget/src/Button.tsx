@@ -1,0 +1,42 @@
+import type { ComponentChildren } from "preact";
+import { Icon, type IconName } from "./Icon";
+
+interface Props {
+  /** The accessible name, and the tooltip where `title` gives none. */
+  label: string;
+  onClick: (event: MouseEvent) => void;
+  title?: string;
+  icon?: IconName;
+  disabled?: boolean;
+  primary?: boolean;
+  expanded?: boolean;
+  popup?: "menu";
+  tabIndex?: number;
+  children?: ComponentChildren;
+}
+
+/**
+ * A button that can't be used stays focusable: a disabled element that holds the focus loses it,
+ * and the next key would go to the notebook.
+ */
+export function Button(props: Props) {
+  const { label, onClick, title, icon, disabled = false, primary, expanded, popup, tabIndex, children } = props;
+  return (
+    <button
+      type="button"
+      class={`ke-button${primary ? " ke-primary" : ""}${children ? "" : " ke-bare"}`}
+      aria-label={label}
+      title={title ?? (children ? undefined : label)}
+      aria-disabled={disabled}
+      aria-expanded={expanded}
+      aria-haspopup={popup}
+      tabIndex={tabIndex}
+      onClick={(event) => {
+        if (!disabled) onClick(event);
+      }}
+    >
+      {icon && <Icon name={icon} />}
+      {children}
+    </button>
+  );
+}

@@ -1,0 +1,58 @@
+import { useState } from "preact/hooks";
+import { Alert } from "./Alert";
+import { Button } from "./Button";
+import type { Store } from "./store";
+import { useTaking } from "./useTaking";
+
+export function HandBack({ store }: { store: Store }) {
+  const [typed, setTyped] = useState<string | null>(null);
+  const name = typed ?? store.info.value?.variable ?? "";
+  const { refusal, take, drop } = useTaking(async (overwrite) => {
+    const done = await store.ask<{ name: string }>({ action: "hand_back", name, overwrite });
+    store.report.value = [`The edited model is now the variable ${done.name}.`];
+  });
+  const disabled = store.dead.value || name.trim() === "";
+  const handBack = () => {
+    if (!disabled) void take(false);
+  };
+
+  return (
+    <form
+      class="ke-group ke-anchor"
+      onSubmit={(event) => {
+        event.preventDefault();
+        handBack();
+      }}
+    >
+      <input
+        class="ke-input ke-variable"
+        aria-label="Variable name"
+        title="The variable of the notebook that gets the edited model"
+        spellcheck={false}
+        autocomplete="off"
+        value={name}
+        onInput={(event) => {
+          drop();
+          setTyped(event.currentTarget.value);
+        }}
+      />
+      <Button label="Hand back" icon="handBack" title={`Bind the edited model to ${name}`} disabled={disabled} onClick={handBack}>
+        Hand back
+      </Button>
+      {refusal && (
+        <div class="ke-popover ke-below">
+          <Alert refusal={refusal}>
+            {refusal.hint === "model" && (
+              <Button label="Replace variable" primary onClick={() => void take(true)}>
+                Replace variable
+              </Button>
+            )}
+            <Button label="Keep variable" onClick={drop}>
+              Keep variable
+            </Button>
+          </Alert>
+        </div>
+      )}
+    </form>
+  );
+}

@@ -1,0 +1,208 @@
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { count } from "../../shared/src/format";
+import type { Mark, Row } from "../../shared/src/protocol";
+import { hasFlag } from "../../shared/src/rows";
+import { Button } from "./Button";
+import { HistogramCell } from "./HistogramCell";
+import { Icon } from "./Icon";
+import { ROW_HEIGHT } from "./Layers";
+import type { PaletteTask, Store } from "./store";
+
+interface Props {
+  store: Store;
+  row: Row;
+  index: number;
+  active: boolean;
+}
+
+const MARKS: Record<Mark, string> = {
+  shared: "Called more than once: all calls share these weights",
+  quantized: "Quantized",
+  op: "An operation of the graph, not a layer",
+  output: "An output of the model",
+};
+
+const STATUS = { added: "Not in the source model", changed: "Differs from the source model" };
+
+export function LayerRow({ store, row, index, active }: Props) {
+  const filtering = store.filter.value.trim() !== "";
+  const foldable = row.kind === "model" && !filtering;
+  const unfolded = store.unfolded.value.has(row.path);
+  const indent = filtering ? 0 : row.level - 1;
+  // Only the active row's controls are stops of the Tab key.
+  const tabIndex = active ? 0 : -1;
+  const selected = store.selectedSet.value.has(row.path);
+
+  function onClick(event: MouseEvent): void {
+    if ((event.target as HTMLElement).closest("button, input")) return;
+    const how = event.shiftKey ? "extend" : event.ctrlKey || event.metaKey ? "toggle" : "only";
+    store.select(row.path, how);
+    store.focusWanted.value = row.path;
+  }
+
+  return (
+    <div
+      class={`ke-row${row.status ? ` ke-${row.status}` : ""}`}
+      role="row"
+      aria-label={row.path}
+      aria-level={row.level}
+      aria-expanded={foldable ? unfolded : undefined}
+      aria-rowindex={index + 1}
+      aria-selected={selected}
+      data-path={row.path}
+      tabIndex={tabIndex}
+      style={{ top: index * ROW_HEIGHT }}
+      onClick={onClick}
+    >
+      <span role="gridcell" class="ke-cell ke-cell-toggle">
+        <Toggle store={store} row={row} tabIndex={tabIndex} />
+      </span>
+      <span role="gridcell" class="ke-cell ke-cell-name" style={{ paddingInlineStart: indent * 16 }}>
+        {foldable ? (
+          <button
+            type="button"
+            class={`ke-caret${unfolded ? " ke-open" : ""}`}
+            aria-label={`${unfolded ? "Fold" : "Unfold"} ${row.path}`}
+            tabIndex={tabIndex}
+            onClick={() => store.setUnfolded(row.path, !unfolded)}
+          >
+            <Icon name="fold" />
+          </button>
+        ) : (
+          <span class="ke-caret" />
+        )}
+        {store.renaming.value === row.path ? (
+          <NameField store={store} row={row} />
+        ) : (
+          <span
+            class="ke-name"
+            dir="auto"
+            title={row.title || row.path}
+            onDblClick={() => {
+              if (row.kind !== "input" && store.canEdit.value) store.renaming.value = row.path;
+            }}
+          >
+            {filtering ? row.path : row.name}
+          </span>
+        )}
+        {row.status && (
+          <span class={`ke-mark ke-mark-${row.status}`} title={STATUS[row.status]}>
+            {row.status}
+          </span>
+        )}
+        {row.marks.map((mark) => (
+          <span key={mark} class="ke-mark" title={MARKS[mark]}>
+            {mark === "shared" ? `shared ×${row.calls}` : mark}
+          </span>
+        ))}
+      </span>
+      <span role="gridcell" class="ke-cell">
+        <span class={`ke-type ke-family-${row.family}`} title={`${row.class_name} (${row.family})`}>
+          {row.class_name}
+        </span>
+      </span>
+      <span role="gridcell" class="ke-cell ke-shape" title={`Output ${row.shape}, ${row.dtype}`}>
+        {row.shape}
+      </span>
+      <span role="gridcell" class="ke-cell ke-number" title={`${count(row.trainable_params)} of them trainable`}>
+        {row.params > 0 ? count(row.params) : ""}
+      </span>
+      <span role="gridcell" class="ke-cell ke-cell-histogram">
+        {row.weights > 0 && <HistogramCell store={store} path={row.path} />}
+      </span>
+      <span role="gridcell" class="ke-cell ke-actions">
+        <Actions store={store} row={row} tabIndex={tabIndex} />
+      </span>
+    </div>
+  );
+}
+
+/** Shows what was asked for; as long as the kernel has not confirmed it, as busy. */
+function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: number }) {
+  if (row.kind === "op" || row.kind === "input") return null;
+  const asked = store.asked.value.get(row.path);
+  const checked = asked?.value ?? row.trainable === true;
+  const fixed = store.dead.value || !hasFlag(row);
+  const title = !hasFlag(row) ? "Has no weights to train" : checked ? "Trainable: click to freeze" : "Frozen: click to unfreeze";
+  return (
+    <button
+      type="button"
+      role="switch"
+      class={`ke-switch${row.weights === 0 ? " ke-quiet" : ""}`}
+      aria-label={`Trainable ${row.path}`}
+      aria-checked={checked}
+      aria-busy={asked !== undefined}
+      aria-disabled={fixed}
+      title={asked ? "Waiting for the kernel to confirm" : title}
+      tabIndex={tabIndex}
+      onClick={() => {
+        if (!fixed) store.toggle(row);
+      }}
+    />
+  );
+}
+
+function NameField({ store, row }: { store: Store; row: Row }) {
+  const field = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => field.current?.select(), []);
+  return (
+    <input
+      ref={field}
+      class="ke-input ke-name-field"
+      aria-label={`New name of ${row.path}`}
+      dir="auto"
+      spellcheck={false}
+      autocomplete="off"
+      defaultValue={row.name}
+      onKeyDown={(event) => {
+        if (event.key === "Enter") void store.rename(row, event.currentTarget.value.trim());
+        if (event.key === "Escape") void store.rename(row, row.name);
+      }}
+      onBlur={(event) => {
+        // Closing the field takes the focus from it, too.
+        if (store.renaming.value === row.path) void store.rename(row, event.currentTarget.value.trim());
+      }}
+    />
+  );
+}
+
+function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: number }) {
+  const { path } = row;
+  const open = (kind: PaletteTask["kind"]) => (store.palette.value = { kind, path });
+  const editable = store.info.value?.editable === true;
+  const inside = row.kind !== "input";
+  const common = { tabIndex, disabled: store.dead.value };
+  return (
+    <>
+      {editable && inside && (
+        <Button {...common} label={`Insert before ${path}`} icon="insertBefore" onClick={() => open("insert-before")} />
+      )}
+      {editable && (
+        <Button {...common} label={`Insert after ${path}`} icon="insertAfter" onClick={() => open("insert-after")} />
+      )}
+      {editable && inside && (
+        <>
+          <Button {...common} label={`Replace ${path}`} icon="replace" onClick={() => open("replace")} />
+          {store.info.value?.can_duplicate && (
+            <Button
+              {...common}
+              label={`Duplicate ${path}`}
+              icon="copy"
+              onClick={() => void store.edit({ edit: "duplicate", target: path }, path)}
+            />
+          )}
+          <Button {...common} label={`Rename ${path}`} icon="rename" onClick={() => (store.renaming.value = path)} />
+          <Button {...common} label={`Remove ${path}`} icon="remove" onClick={() => store.remove(path)} />
+        </>
+      )}
+      <Button
+        tabIndex={tabIndex}
+        label={`More actions for ${path}`}
+        icon="more"
+        popup="menu"
+        expanded={store.menu.value === path}
+        onClick={() => (store.menu.value = path)}
+      />
+    </>
+  );
+}

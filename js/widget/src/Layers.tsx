@@ -1,0 +1,221 @@
+import { effect, useSignal } from "@preact/signals";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import type { Row } from "../../shared/src/protocol";
+import { parentPath } from "../../shared/src/rows";
+import { LayerRow } from "./LayerRow";
+import { RowMenu } from "./RowMenu";
+import { RowNotePanel } from "./RowNotePanel";
+import type { Store } from "./store";
+
+/** Rows have one height, also in widget.css, so that where a row is needs no measuring. */
+export const ROW_HEIGHT = 30;
+export const MAX_HEIGHT = 16 * ROW_HEIGHT;
+const PER_PAGE = MAX_HEIGHT / ROW_HEIGHT;
+/** Rows drawn beyond each edge of what is in view, and the step in which that window moves. */
+const OVERSCAN = 16;
+const STEP = 8;
+/** How long the list has to rest before histograms are fetched for what it shows. */
+const REST_MS = 80;
+
+export function Layers({ store }: { store: Store }) {
+  const rows = store.shown.value;
+  const scroller = useRef<HTMLDivElement>(null);
+  const scrollTop = useSignal(0);
+  const first = useSignal(0);
+
+  const start = Math.max(0, Math.min(first.value, rows.length - PER_PAGE) - OVERSCAN);
+  const end = Math.min(rows.length, first.value + STEP + PER_PAGE + OVERSCAN);
+
+  // The row that the keyboard is on. If it went away, the one that took its place.
+  const lastIndex = useRef(0);
+  const wanted = rows.findIndex((row) => row.path === store.active.value);
+  const activeIndex = wanted >= 0 ? wanted : Math.max(0, Math.min(lastIndex.current, rows.length - 1));
+  const active = rows[activeIndex];
+  const hadFocus = scroller.current?.matches(":focus-within") ?? false;
+
+  useLayoutEffect(() => {
+    lastIndex.current = activeIndex;
+    if (active && store.active.value !== active.path) store.active.value = active.path;
+    if (hadFocus && !scroller.current?.matches(":focus-within")) focusRow();
+  });
+
+  const focusWanted = store.focusWanted.value;
+  useLayoutEffect(() => {
+    if (focusWanted === null) return;
+    store.focusWanted.value = null;
+    const index = rows.findIndex((row) => row.path === focusWanted);
+    if (index < 0) return;
+    store.active.value = focusWanted;
+    reveal(index);
+    // After the render that the new active row asks for.
+    queueMicrotask(focusRow);
+  }, [focusWanted]);
+
+  // Outside of the render, which is not to run again for each pixel scrolled.
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stop = effect(() => {
+      const top = Math.floor(scrollTop.value / ROW_HEIGHT);
+      const inView = store.shown.value.slice(top, top + PER_PAGE + 1).filter((row) => row.weights > 0);
+      clearTimeout(timer);
+      timer = setTimeout(() => store.view(inView.map((row) => row.path)), REST_MS);
+    });
+    return () => {
+      stop();
+      clearTimeout(timer);
+    };
+  }, [store, scrollTop]);
+
+  function focusRow(): void {
+    scroller.current?.querySelector<HTMLElement>("[role=row][tabindex='0']")?.focus({ preventScroll: true });
+  }
+
+  function reveal(index: number): void {
+    const box = scroller.current;
+    if (!box) return;
+    const top = index * ROW_HEIGHT;
+    if (top < box.scrollTop) box.scrollTop = top;
+    else if (top + ROW_HEIGHT > box.scrollTop + box.clientHeight) box.scrollTop = top + ROW_HEIGHT - box.clientHeight;
+  }
+
+  function goTo(index: number, extend: boolean): void {
+    const row = rows[Math.max(0, Math.min(index, rows.length - 1))];
+    if (!row) return;
+    store.select(row.path, extend ? "extend" : "only");
+    store.focusWanted.value = row.path;
+  }
+
+  /** Keys follow the treegrid pattern: left and right fold, and walk a row's own controls. */
+  function onKeyDown(event: KeyboardEvent): void {
+    const target = event.target as HTMLElement;
+    if (!active || target instanceof HTMLInputElement) return;
+    const onRow = target.getAttribute("role") === "row";
+    if (!handleKey(event, active, target, onRow)) return;
+    event.preventDefault();
+  }
+
+  function handleKey(event: KeyboardEvent, row: Row, target: HTMLElement, onRow: boolean): boolean {
+    const foldable = row.kind === "model" && !store.filter.value.trim();
+    const unfolded = store.unfolded.value.has(row.path);
+    switch (event.key) {
+      case "ArrowDown":
+        goTo(activeIndex + 1, event.shiftKey);
+        return true;
+      case "ArrowUp":
+        goTo(activeIndex - 1, event.shiftKey);
+        return true;
+      case "PageDown":
+        goTo(activeIndex + PER_PAGE - 1, event.shiftKey);
+        return true;
+      case "PageUp":
+        goTo(activeIndex - PER_PAGE + 1, event.shiftKey);
+        return true;
+      case "Home":
+        goTo(0, event.shiftKey);
+        return true;
+      case "End":
+        goTo(rows.length - 1, event.shiftKey);
+        return true;
+      case "ArrowRight":
+        if (onRow && foldable && !unfolded) store.setUnfolded(row.path, true);
+        else walkControls(target, 1);
+        return true;
+      case "ArrowLeft":
+        if (!onRow) walkControls(target, -1);
+        else if (foldable && unfolded) store.setUnfolded(row.path, false);
+        else {
+          const parent = rows.findIndex((other) => other.path === parentPath(rows, activeIndex));
+          if (parent >= 0) goTo(parent, false);
+        }
+        return true;
+      case "Escape":
+        if (store.selected.value.length === 0) return false;
+        store.clearSelection();
+        return true;
+    }
+    if (!onRow) return false; // Space and Enter are the focused button's own.
+    switch (event.key) {
+      case " ":
+        store.toggle(row);
+        return true;
+      case "Enter":
+        store.menu.value = row.path;
+        return true;
+      case "Delete":
+        if (row.kind !== "input") store.remove(row.path);
+        return true;
+      case "F2":
+        if (row.kind !== "input" && store.canEdit.value) store.renaming.value = row.path;
+        return true;
+    }
+    return false;
+  }
+
+  /** Steps from the row to its first control, from one to the next, and from the first back to the row. */
+  function walkControls(from: HTMLElement, by: 1 | -1): void {
+    const row = from.closest<HTMLElement>("[role=row]");
+    if (!row) return;
+    const stops = [row, ...row.querySelectorAll<HTMLElement>("button")];
+    stops[stops.indexOf(from) + by]?.focus();
+  }
+
+  function onScroll(event: Event): void {
+    const top = (event.currentTarget as HTMLElement).scrollTop;
+    scrollTop.value = top;
+    first.value = Math.floor(top / ROW_HEIGHT / STEP) * STEP;
+  }
+
+  const drawn = rows.slice(start, end).map((row, i) => ({ row, index: start + i }));
+  // The active row stays in the page wherever the list is scrolled to: it may hold the focus.
+  if (active && (activeIndex < start || activeIndex >= end)) drawn.push({ row: active, index: activeIndex });
+
+  const all = store.rows.value;
+  const indexOf = (path: string) => rows.findIndex((row) => row.path === path);
+  const { menu, note } = store;
+
+  return (
+    <div class="ke-list">
+      <div class="ke-head" aria-hidden="true">
+        <span />
+        <span>Layer</span>
+        <span>Type</span>
+        <span>Output shape</span>
+        <span class="ke-number">Parameters</span>
+        <span>Weights</span>
+        <span />
+      </div>
+      <div class="ke-window">
+        <div
+          ref={scroller}
+          class="ke-grid"
+          role="treegrid"
+          aria-label="Layers"
+          aria-rowcount={rows.length}
+          aria-multiselectable={true}
+          style={{ maxHeight: MAX_HEIGHT }}
+          onScroll={onScroll}
+          onKeyDown={onKeyDown}
+          onFocusIn={(event) => {
+            const path = (event.target as HTMLElement).closest<HTMLElement>("[role=row]")?.dataset["path"];
+            if (path !== undefined) store.active.value = path;
+          }}
+        >
+          <div class="ke-sizer" role="rowgroup" style={{ height: rows.length * ROW_HEIGHT }}>
+            {drawn.map(({ row, index }) => (
+              <LayerRow key={row.path} store={store} row={row} index={index} active={row === active} />
+            ))}
+          </div>
+        </div>
+        {rows.length === 0 && (
+          <p class="ke-empty">{all.length > 0 ? "No layer matches the filter." : "No layers."}</p>
+        )}
+        {menu.value !== null && (
+          <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} scrollTop={scrollTop} />
+        )}
+        {note.value && (
+          <RowNotePanel store={store} note={note.value} index={indexOf(note.value.path)} scrollTop={scrollTop} />
+        )}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,231 @@
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { fill, type Fields } from "../../shared/src/form";
+import { searchPalette } from "../../shared/src/palette";
+import type { Mismatch, PaletteEntry, WeightsRule } from "../../shared/src/protocol";
+import { ArgumentForm } from "./ArgumentForm";
+import { Alert } from "./Alert";
+import { Button } from "./Button";
+import { Refusal } from "./client";
+import { PlanView } from "./PlanView";
+import { paletteEdit, type PaletteTask, type Store } from "./store";
+import { usePreview } from "./usePreview";
+
+const PLACE = { "insert-before": "Before", "insert-after": "After", replace: "In place of" };
+
+/** A native modal dialog: the browser keeps the focus inside, and nothing of the notebook clips it. */
+export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [search, setSearch] = useState("");
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [fields, setFields] = useState<Fields>({});
+  const [weights, setWeights] = useState<WeightsRule>("match");
+  const [mismatch, setMismatch] = useState<Mismatch>("error");
+  const [applying, setApplying] = useState(false);
+  const [refused, setRefused] = useState<Refusal | null>(null);
+  const close = () => (store.palette.value = null);
+
+  useLayoutEffect(() => {
+    const root = dialog.current?.getRootNode() as Document | ShadowRoot | undefined;
+    const opener = root?.activeElement as HTMLElement | null;
+    dialog.current?.showModal();
+    return () => {
+      if (opener?.isConnected && opener.closest(".ke-root")) opener.focus();
+      else store.focusWanted.value = task.path;
+    };
+  }, []);
+  useEffect(() => void store.loadPalette(), [store]);
+
+  const entries = store.paletteEntries.value;
+  const found = searchPalette(entries ?? [], search);
+  const entry = entries?.find((one) => one.class_name === chosen) ?? null;
+  const filled = fill(entry?.params ?? [], fields);
+  const complete = entry !== null && filled.missing.length === 0 && Object.keys(filled.problems).length === 0;
+  const edit = complete
+    ? paletteEdit(task, { class_name: entry.class_name, config: filled.config }, weights, mismatch)
+    : null;
+  const { plan, refusal, checking } = usePreview(store, edit);
+  const ready = edit !== null && plan?.ok === true && !checking && !applying;
+
+  function choose(one: PaletteEntry): void {
+    setChosen(one.class_name);
+    setFields({});
+    setMismatch("error");
+  }
+
+  async function apply(): Promise<void> {
+    if (!ready) return;
+    setApplying(true);
+    setRefused(null);
+    try {
+      await store.apply({ edit });
+      close();
+    } catch (error) {
+      if (error instanceof Refusal) setRefused(error);
+      setApplying(false);
+    }
+  }
+
+  const title = task.kind === "replace" ? "Replace layer" : "Insert layer";
+  return (
+    <dialog
+      ref={dialog}
+      class="ke-dialog"
+      aria-label={title}
+      aria-modal="true"
+      onCancel={(event) => {
+        event.preventDefault();
+        close();
+      }}
+      onClose={close}
+    >
+      <form
+        class="ke-dialog-body"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          void apply();
+        }}
+      >
+        <header class="ke-dialog-head">
+          <h3>{title}</h3>
+          <span class="ke-dim" dir="auto">
+            {PLACE[task.kind]} {task.path}
+          </span>
+        </header>
+        <Types entries={found} loading={entries === null} chosen={chosen} search={search} onSearch={setSearch} onChoose={choose} />
+        <div class="ke-dialog-main">
+          {entry === null ? (
+            <p class="ke-dim">Choose a layer type on the left.</p>
+          ) : (
+            <>
+              <div>
+                <strong>{entry.class_name}</strong>
+                {entry.doc && <p class="ke-dim ke-doc">{entry.doc}</p>}
+              </div>
+              <ArgumentForm
+                key={entry.class_name}
+                entry={entry}
+                fields={fields}
+                filled={filled}
+                onChange={(name, value) => setFields((before) => ({ ...before, [name]: value }))}
+              />
+              {task.kind === "replace" && (
+                <Choice
+                  label="Weights of the old layer"
+                  value={weights}
+                  options={{ match: "keep those of equal shape", slice: "also keep what overlaps", none: "keep nothing" }}
+                  onChange={(value) => setWeights(value)}
+                />
+              )}
+              {(plan?.mismatch || mismatch !== "error") && (
+                <Choice
+                  label="Weights of other layers that no longer fit"
+                  value={mismatch}
+                  options={{ error: "refuse the edit", reinit: "start afresh", slice: "copy what overlaps" }}
+                  onChange={(value) => setMismatch(value)}
+                />
+              )}
+              {refused && <Alert refusal={refused} />}
+              <PlanView plan={plan} refusal={refusal} checking={checking} missing={filled.missing} />
+            </>
+          )}
+        </div>
+        <footer class="ke-dialog-foot">
+          <Button label="Cancel" onClick={close}>
+            Cancel
+          </Button>
+          <button type="submit" class="ke-button ke-primary" disabled={!ready}>
+            Apply
+          </button>
+        </footer>
+      </form>
+    </dialog>
+  );
+}
+
+interface TypesProps {
+  entries: readonly PaletteEntry[];
+  loading: boolean;
+  chosen: string | null;
+  search: string;
+  onSearch: (text: string) => void;
+  onChoose: (entry: PaletteEntry) => void;
+}
+
+/** A search box that keeps the focus while the arrow keys walk the list under it. */
+function Types({ entries, loading, chosen, search, onSearch, onChoose }: TypesProps) {
+  const id = useId();
+  const list = useRef<HTMLDivElement>(null);
+  const at = entries.findIndex((entry) => entry.class_name === chosen);
+
+  useEffect(() => {
+    list.current?.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
+
+  function onKeyDown(event: KeyboardEvent): void {
+    const next = { ArrowDown: at + 1, ArrowUp: Math.max(0, at - 1), Enter: at < 0 ? 0 : null }[event.key];
+    if (next == null) return;
+    event.preventDefault();
+    const entry = entries[Math.min(next, entries.length - 1)];
+    if (entry) onChoose(entry);
+  }
+
+  return (
+    <div class="ke-types">
+      <input
+        class="ke-input"
+        type="search"
+        aria-label="Find a layer type"
+        placeholder="Find a layer type"
+        aria-controls={id}
+        aria-activedescendant={at >= 0 ? `${id}-${at}` : undefined}
+        autofocus
+        spellcheck={false}
+        autocomplete="off"
+        value={search}
+        onInput={(event) => onSearch(event.currentTarget.value)}
+        onKeyDown={onKeyDown}
+      />
+      <div ref={list} class="ke-options" role="listbox" id={id} aria-label="Layer types">
+        {entries.map((entry, i) => (
+          <div
+            key={entry.class_name}
+            id={`${id}-${i}`}
+            class="ke-option"
+            role="option"
+            aria-label={entry.class_name}
+            aria-selected={entry.class_name === chosen}
+            title={entry.doc}
+            onClick={() => onChoose(entry)}
+          >
+            <span class={`ke-type ke-family-${entry.family}`}>{entry.class_name}</span>
+            <span class="ke-dim">{entry.family}</span>
+          </div>
+        ))}
+      </div>
+      {entries.length === 0 && <p class="ke-dim">{loading ? "Asking the kernel …" : "No layer type of that name."}</p>}
+    </div>
+  );
+}
+
+interface ChoiceProps<T extends string> {
+  label: string;
+  value: T;
+  options: Record<T, string>;
+  onChange: (value: T) => void;
+}
+
+function Choice<T extends string>({ label, value, options, onChange }: ChoiceProps<T>) {
+  return (
+    <label class="ke-choice">
+      <span>{label}</span>
+      <select class="ke-input" value={value} onChange={(event) => onChange(event.currentTarget.value as T)}>
+        {(Object.keys(options) as T[]).map((key) => (
+          <option key={key} value={key}>
+            {options[key]}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}

@@ -1,0 +1,70 @@
+import type { ReadonlySignal } from "@preact/signals";
+import type { Edit } from "../../shared/src/protocol";
+import { Alert } from "./Alert";
+import { Button } from "./Button";
+import { MAX_HEIGHT, ROW_HEIGHT } from "./Layers";
+import type { RowNote, Store } from "./store";
+
+const STRUCTURAL: ReadonlySet<Edit["edit"]> = new Set(["remove", "insert", "replace", "duplicate", "trim"]);
+
+interface Props {
+  store: Store;
+  note: RowNote;
+  index: number;
+  scrollTop: ReadonlySignal<number>;
+}
+
+/** Why the kernel refused an edit of a row, and the choices that would let it through. */
+export function RowNotePanel({ store, note, index, scrollTop }: Props) {
+  const { path, refusal, edit } = note;
+  const rows = store.rows.value;
+  const inputs = rows.find((row) => row.path === path)?.inputs ?? [];
+  const asksKeep = edit.edit === "remove" && edit.keep === undefined && inputs.length > 1;
+  const asksMismatch = refusal.type === "ShapeMismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
+
+  // It stays in the list's window when its row is scrolled out of it.
+  const top = Math.max(0, Math.min((index + 1) * ROW_HEIGHT - scrollTop.value, MAX_HEIGHT));
+
+  function close(): void {
+    store.note.value = null;
+    store.focusWanted.value = path;
+  }
+
+  return (
+    <div
+      class="ke-popover ke-note"
+      style={{ top }}
+      onKeyDown={(event) => {
+        if (event.key === "Escape") close();
+      }}
+    >
+      <Alert refusal={refusal}>
+        {asksKeep &&
+          inputs.map((index, keep) => {
+            const name = rows[index]?.name ?? String(keep);
+            return (
+              <Button key={keep} label={`Keep ${name}`} onClick={() => store.retry(note, { keep })}>
+                Keep {name}
+              </Button>
+            );
+          })}
+        {asksMismatch && (
+          <>
+            <Button
+              label="Start afresh what does not fit"
+              onClick={() => store.retry(note, { on_mismatch: "reinit" })}
+            >
+              Start afresh what does not fit
+            </Button>
+            <Button label="Copy what overlaps" onClick={() => store.retry(note, { on_mismatch: "slice" })}>
+              Copy what overlaps
+            </Button>
+          </>
+        )}
+        <Button label={`Close message for ${path}`} onClick={close}>
+          Close
+        </Button>
+      </Alert>
+    </div>
+  );
+}

@@ -1,0 +1,62 @@
+// The part of the host's widget model that is used: the same in anywidget 0.9 to 0.11 and marimo.
+import type { Binary } from "../../shared/src/histogram";
+import type { Info, Row } from "../../shared/src/protocol";
+
+export interface Traits {
+  revision: number;
+  info: Info;
+  rows: Row[];
+  alive: string;
+  selected: string[];
+  filter: string;
+}
+
+export interface Host {
+  get<K extends keyof Traits>(name: K): Traits[K] | undefined;
+  set<K extends keyof Traits>(name: K, value: Traits[K]): void;
+  save_changes(): void;
+  send(content: unknown): void;
+  on(event: "msg:custom", callback: (message: unknown, buffers: Binary[]) => void): void;
+  on(event: string, callback: () => void): void;
+  off(event: string, callback: (...args: never[]) => void): void;
+  comm_live?: boolean;
+  widget_manager?: { get_model?(id: string): Promise<{ comm_live?: boolean }> };
+}
+
+/**
+ * Whether the host says that its channel to the kernel is closed. A model restored from a saved
+ * notebook has none, and drops what is sent on it without a word. Null where the host can't tell.
+ */
+export async function isCommLive(host: Host): Promise<boolean | null> {
+  if (typeof host.comm_live === "boolean") return host.comm_live;
+  const id = host.get("info")?.model_id;
+  if (!id || !host.widget_manager?.get_model) return null;
+  try {
+    return (await host.widget_manager.get_model(id)).comm_live ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Calls `read` now and after every update from the kernel. Traits of one update announce
+ * themselves one by one, when all of them are already set: they are read together, once.
+ */
+export function followTraits(host: Host, names: readonly (keyof Traits)[], read: () => void): () => void {
+  let scheduled = false;
+  let stopped = false;
+  const changed = () => {
+    if (scheduled) return;
+    scheduled = true;
+    queueMicrotask(() => {
+      scheduled = false;
+      if (!stopped) read();
+    });
+  };
+  for (const name of names) host.on(`change:${name}`, changed);
+  read();
+  return () => {
+    stopped = true;
+    for (const name of names) host.off(`change:${name}`, changed);
+  };
+}

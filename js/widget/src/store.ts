@@ -1,0 +1,389 @@
+// The state of one view, and everything a person can ask for. The kernel owns the model; this holds
+// what it said last, what was asked for and not yet confirmed, and how the view is arranged.
+import { batch, computed, effect, signal } from "@preact/signals";
+import { decodeHistograms, type Histogram } from "../../shared/src/histogram";
+import type {
+  Action,
+  Done,
+  Edit,
+  Info,
+  Layer,
+  Mismatch,
+  PaletteEntry,
+  Plan,
+  Question,
+  Row,
+  WeightsRule,
+} from "../../shared/src/protocol";
+import { hasFlag, parentPath, pathRange, shownRows } from "../../shared/src/rows";
+import { Client, Disconnected, Refusal } from "./client";
+import { followTraits, type Host, isCommLive } from "./host";
+
+export const BINS = 32;
+/** Rows whose histograms travel in one message. */
+const BATCH = 64;
+/** A kernel that was heard this recently is not asked again whether it is there. */
+const FRESH_MS = 5000;
+
+/** A flag that was asked for and is not confirmed. Each click makes its own. */
+interface Asked {
+  value: boolean;
+}
+
+/** A question or an error that belongs to a row and is shown beside it. */
+export interface RowNote {
+  path: string;
+  refusal: Refusal;
+  edit: Edit;
+}
+
+/** What the palette was opened for. */
+export interface PaletteTask {
+  kind: "insert-before" | "insert-after" | "replace";
+  path: string;
+}
+
+export class Store {
+  readonly rows = signal<readonly Row[]>([]);
+  readonly info = signal<Info | null>(null);
+  readonly revision = signal(-1);
+
+  readonly filter = signal("");
+  readonly selected = signal<readonly string[]>([]);
+  readonly unfolded = signal<ReadonlySet<string>>(new Set());
+  /** The row that the keyboard is on. */
+  readonly active = signal<string | null>(null);
+  /** A row that is to take the focus. */
+  readonly focusWanted = signal<string | null>(null);
+  readonly renaming = signal<string | null>(null);
+  readonly menu = signal<string | null>(null);
+  readonly note = signal<RowNote | null>(null);
+  readonly palette = signal<PaletteTask | null>(null);
+  readonly asked = signal<ReadonlyMap<string, Asked>>(new Map());
+
+  readonly report = signal<readonly string[]>([]);
+  readonly problem = signal<Refusal | null>(null);
+  readonly waiting = signal(false);
+  readonly dead = signal(false);
+
+  readonly histograms = signal<ReadonlyMap<string, Histogram>>(new Map());
+  readonly paletteEntries = signal<readonly PaletteEntry[] | null>(null);
+
+  readonly shown = computed(() => shownRows(this.rows.value, this.filter.value, this.unfolded.value));
+  readonly selectedSet = computed(() => new Set(this.selected.value));
+  /** A single selected row has its own switch; two or more stand in for what the filter shows. */
+  readonly bulk = computed(() => {
+    const chosen = this.shown.value.filter((row) => this.selectedSet.value.has(row.path));
+    const fromSelection = chosen.length > 1;
+    return { rows: (fromSelection ? chosen : this.shown.value).filter(hasFlag), fromSelection };
+  });
+  readonly canEdit = computed(() => !this.dead.value && this.info.value?.editable === true);
+
+  readonly #host: Host;
+  readonly #client: Client;
+  readonly #stops: (() => void)[] = [];
+  readonly #histogramRevision = new Map<string, number>();
+  #histogramsUnderWay = false;
+  #inView: readonly string[] = [];
+  #anchor: string | null = null;
+  #heard = 0;
+  #viewTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(host: Host) {
+    this.#host = host;
+    this.#client = new Client(
+      (message) => host.send(message),
+      (waiting) => (this.waiting.value = waiting),
+    );
+    this.#stops.push(followTraits(host, ["revision", "info", "rows", "alive"], () => this.#readModel()));
+    this.#stops.push(followTraits(host, ["selected", "filter"], () => this.#readView()));
+
+    const onMessage = (message: unknown, buffers: Parameters<Client["receive"]>[1]) => {
+      this.#heard = Date.now();
+      this.#client.receive(message, buffers);
+    };
+    host.on("msg:custom", onMessage);
+    const onComm = () => void this.#commChanged();
+    host.on("comm_live_update", onComm);
+    this.#stops.push(() => {
+      host.off("msg:custom", onMessage);
+      host.off("comm_live_update", onComm);
+    });
+
+    this.#stops.push(
+      effect(() => {
+        if (this.revision.value >= 0 && !this.dead.value) this.#fetchHistograms();
+      }),
+    );
+
+    void this.#meet();
+  }
+
+  close(): void {
+    clearTimeout(this.#viewTimer);
+    for (const stop of this.#stops) stop();
+    this.#client.disconnect();
+  }
+
+  // What the kernel says
+
+  #readModel(): void {
+    batch(() => {
+      this.rows.value = this.#host.get("rows") ?? [];
+      this.info.value = this.#host.get("info") ?? null;
+      this.revision.value = this.#host.get("revision") ?? -1;
+    });
+  }
+
+  #readView(): void {
+    batch(() => {
+      // What is being typed here is newer than what comes back from the kernel.
+      if (this.#viewTimer === undefined) this.filter.value = this.#host.get("filter") ?? "";
+      this.selected.value = this.#host.get("selected") ?? [];
+    });
+  }
+
+  /** At the start nobody knows whether a kernel stands behind the state that the page holds. */
+  async #meet(): Promise<void> {
+    const answer = this.#ping();
+    if ((await isCommLive(this.#host)) === false && this.#heard === 0) this.#lose();
+    await answer;
+  }
+
+  /** The channel was closed, or reopened; only an answer proves the latter. */
+  async #commChanged(): Promise<void> {
+    if ((await isCommLive(this.#host)) !== true) this.#lose();
+    await this.#ping();
+  }
+
+  /** Called when somebody turns to the widget: a closed channel is noticed before a click is lost. */
+  checkKernel(): void {
+    if (!this.dead.value && Date.now() - this.#heard > FRESH_MS && !this.waiting.value) void this.#ping();
+  }
+
+  async #ping(): Promise<void> {
+    try {
+      const { ok } = await this.#client.ask<{ alive: string }>({ query: "ping" });
+      this.dead.value = ok.alive !== this.#host.get("alive");
+    } catch (error) {
+      if (error instanceof Disconnected) this.#lose();
+    }
+  }
+
+  #lose(): void {
+    if (this.dead.value) return;
+    batch(() => {
+      this.dead.value = true;
+      this.asked.value = new Map();
+      this.palette.value = null;
+      this.menu.value = null;
+      this.renaming.value = null;
+    });
+    this.#histogramRevision.clear();
+    this.#client.disconnect();
+  }
+
+  async ask<T>(question: Question): Promise<T> {
+    try {
+      return (await this.#client.ask<T>(question)).ok;
+    } catch (error) {
+      if (error instanceof Disconnected) this.#lose();
+      throw error;
+    }
+  }
+
+  // Changes of the model
+
+  /** Applies an edit, and returns when the rows show it. Throws what the kernel refuses. */
+  async apply(action: Action): Promise<Done> {
+    batch(() => {
+      this.note.value = null;
+      this.problem.value = null;
+    });
+    try {
+      const done = await this.#client.act(action, this.revision.value);
+      this.report.value = done.report ?? [];
+      await this.#arrival(done.revision);
+      return done;
+    } catch (error) {
+      if (error instanceof Disconnected) this.#lose();
+      throw error;
+    }
+  }
+
+  /** The answer to an edit may come before or after the rows that show it. */
+  #arrival(revision: number): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = effect(() => {
+        if (this.revision.value < revision) return;
+        resolve();
+        queueMicrotask(() => stop());
+      });
+    });
+  }
+
+  /** Applies an edit of a row; a refusal is shown beside it. Whether it was applied. */
+  async edit(edit: Edit, path: string | null): Promise<boolean> {
+    try {
+      await this.apply({ edit });
+      return true;
+    } catch (error) {
+      if (error instanceof Refusal) {
+        if (path !== null && error.type !== "StaleRevision") this.note.value = { path, refusal: error, edit };
+        else this.problem.value = error;
+      }
+      return false;
+    }
+  }
+
+  async step(action: "undo" | "redo"): Promise<void> {
+    const { value: info } = this.info;
+    if (!(action === "undo" ? info?.can_undo : info?.can_redo) || this.dead.value) return;
+    try {
+      await this.apply({ action, n: 1 });
+    } catch (error) {
+      if (error instanceof Refusal) this.problem.value = error;
+    }
+  }
+
+  async setTrainable(rows: readonly Row[], value: boolean): Promise<void> {
+    const targets = rows.filter(hasFlag).map((row) => row.path);
+    const only = targets.length === 1 ? (targets[0] ?? null) : null;
+    if (targets.length === 0 || this.dead.value) return;
+    const flag: Asked = { value };
+    this.asked.value = new Map([...this.asked.value, ...targets.map((path) => [path, flag] as const)]);
+    await this.edit({ edit: value ? "unfreeze" : "freeze", targets }, only);
+    // A later click on one of these switches has put its own flag there, which stays.
+    this.asked.value = new Map([...this.asked.value].filter(([, current]) => current !== flag));
+  }
+
+  toggle(row: Row): void {
+    if (!hasFlag(row)) return;
+    void this.setTrainable([row], !(this.asked.value.get(row.path)?.value ?? row.trainable));
+  }
+
+  remove(path: string): void {
+    if (this.canEdit.value) void this.edit({ edit: "remove", target: path }, path);
+  }
+
+  async rename(row: Row, name: string): Promise<void> {
+    this.renaming.value = null;
+    this.focusWanted.value = row.path;
+    if (!name || name === row.name) return;
+    const index = this.rows.value.findIndex((other) => other.path === row.path);
+    const parent = parentPath(this.rows.value, index);
+    const renamed = await this.edit({ edit: "rename", target: row.path, name }, row.path);
+    if (renamed) this.focusWanted.value = parent === null ? name : `${parent}/${name}`;
+  }
+
+  /** Does again what was refused, with the choice that the refusal asked for. */
+  retry(note: RowNote, choice: { keep: number } | { on_mismatch: Mismatch }): void {
+    this.focusWanted.value = note.path;
+    void this.edit({ ...note.edit, ...choice }, note.path);
+  }
+
+  async preview(edit: Edit): Promise<Plan> {
+    return (await this.ask<{ plan: Plan }>({ preview: edit, revision: this.revision.value })).plan;
+  }
+
+  async loadPalette(): Promise<void> {
+    try {
+      this.paletteEntries.value = (await this.ask<{ layers: PaletteEntry[] }>({ query: "palette" })).layers;
+    } catch (error) {
+      if (error instanceof Refusal) {
+        this.palette.value = null;
+        this.problem.value = error;
+      }
+    }
+  }
+
+  // Histograms
+
+  /** Says which rows are in view; what is missing or old among them is fetched. */
+  view(paths: readonly string[]): void {
+    this.#inView = paths;
+    this.#fetchHistograms();
+  }
+
+  #fetchHistograms(): void {
+    const revision = this.revision.peek();
+    if (this.#histogramsUnderWay || this.dead.peek()) return;
+    const paths = this.#inView.filter((path) => this.#histogramRevision.get(path) !== revision).slice(0, BATCH);
+    if (paths.length === 0) return;
+    this.#histogramsUnderWay = true;
+    // Marked before the answer: what the kernel refuses is not asked for again until something changes.
+    for (const path of paths) this.#histogramRevision.set(path, revision);
+    this.#client
+      .ask<{ paths: string[]; bins: number }>({ query: "histograms", paths, bins: BINS, log: false })
+      .then(({ ok, buffers: [buffer] }) => {
+        if (!buffer) return;
+        const fresh = decodeHistograms(ok.paths, ok.bins, buffer);
+        this.histograms.value = new Map([...this.histograms.value, ...fresh]);
+      })
+      .catch((error: unknown) => {
+        if (error instanceof Disconnected) this.#lose();
+        else if (!(error instanceof Refusal)) throw error;
+      })
+      .finally(() => {
+        this.#histogramsUnderWay = false;
+        this.#fetchHistograms();
+      });
+  }
+
+  // How the view is arranged
+
+  setFilter(text: string): void {
+    this.filter.value = text;
+    this.#writeView();
+  }
+
+  select(path: string, how: "only" | "toggle" | "extend"): void {
+    if (how === "extend") {
+      this.selected.value = pathRange(this.shown.value, this.#anchor ?? path, path);
+    } else {
+      this.#anchor = path;
+      const rest = this.selected.value.filter((other) => other !== path);
+      if (how === "only") this.selected.value = [path];
+      else this.selected.value = rest.length < this.selected.value.length ? rest : [...rest, path];
+    }
+    this.active.value = path;
+    this.#writeView();
+  }
+
+  clearSelection(): void {
+    this.selected.value = [];
+    this.#writeView();
+  }
+
+  /** Holding an arrow key or typing a word is one change for the kernel, not one a key. */
+  #writeView(): void {
+    clearTimeout(this.#viewTimer);
+    this.#viewTimer = setTimeout(() => {
+      this.#host.set("filter", this.filter.value);
+      this.#host.set("selected", [...this.selected.value]);
+      this.#host.save_changes();
+      this.#viewTimer = undefined;
+    }, 150);
+  }
+
+  setUnfolded(path: string, open: boolean): void {
+    const unfolded = new Set(this.unfolded.value);
+    if (open) unfolded.add(path);
+    else unfolded.delete(path);
+    this.unfolded.value = unfolded;
+  }
+}
+
+/** The edit that the palette makes of a layer. */
+export function paletteEdit(task: PaletteTask, layer: Layer, weights: WeightsRule, mismatch: Mismatch): Edit {
+  const block = [layer];
+  const choice = mismatch === "error" ? {} : { on_mismatch: mismatch };
+  switch (task.kind) {
+    case "insert-before":
+      return { edit: "insert", block, before: task.path, ...choice };
+    case "insert-after":
+      return { edit: "insert", block, after: task.path, ...choice };
+    case "replace":
+      return { edit: "replace", target: task.path, block, weights, ...choice };
+  }
+}

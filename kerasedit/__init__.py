@@ -1,0 +1,58 @@
+"""kerasedit: edit trained Keras models on a rebuilt copy that keeps their weights."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import EditError, NameTaken, ShapeMismatch, StructureError, TargetError
+
+if TYPE_CHECKING:
+    from .editor import Editor
+    from .plan import Plan
+    from .weights.histogram import Histogram, histogram
+    from .widgets.editor_widget import EditorWidget
+
+__version__ = "0.1.0"
+
+# Resolved on first use: importing kerasedit imports no Keras.
+_PLACES = {
+    "Editor": ".editor",
+    "EditorWidget": ".widgets.editor_widget",
+    "Histogram": ".weights.histogram",
+    "Plan": ".plan",
+    "histogram": ".weights.histogram",
+}
+
+
+def edit(model_or_path: Any, **options: Any) -> Editor:
+    """`Editor(model_or_path, **options)`."""
+    from .editor import Editor
+
+    return Editor(model_or_path, **options)
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'kerasedit' has no attribute {name!r}")
+    return getattr(importlib.import_module(place, __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+__all__ = [
+    "EditError",
+    "Editor",
+    "EditorWidget",
+    "Histogram",
+    "NameTaken",
+    "Plan",
+    "ShapeMismatch",
+    "StructureError",
+    "TargetError",
+    "edit",
+    "histogram",
+]

@@ -1,0 +1,390 @@
+"""The only module that touches what Keras keeps private, each use with its reason.
+
+Checked on Keras 3.15.1 with TensorFlow 2.21. Where Keras has a public way, the rest of
+kerasedit uses that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+
+# Not exported; `type(model)` of every plain functional model.
+from keras.src.models.functional import Functional
+
+# -- the graph of a model ------------------------------------------------------------------------
+
+
+def functional_of(model: Any) -> Any | None:
+    """The Functional that holds the graph of a model; None where there is none.
+
+    A Sequential keeps its graph in `_functional`, made when it is built.
+    """
+    if isinstance(model, keras.Sequential):
+        return model._functional
+    return model if hasattr(model, "_nodes_by_depth") else None
+
+
+def nodes_in_data_order(functional: Any) -> list[Any]:
+    """The nodes (calls) of a graph as `model.layers` orders layers: by depth, then by traversal.
+
+    `_nodes_by_depth` is private; `get_config()` would tell the same in serialized form only.
+    """
+    position = {id(op): i for i, op in enumerate(functional.operations)}
+    ordered: list[Any] = []
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        nodes = functional._nodes_by_depth[depth]
+        ordered.extend(sorted(nodes, key=lambda node: position[id(node.operation)]))
+    return ordered
+
+
+def input_structure(functional: Any) -> Any:
+    """The nested structure of input tensors that the model was made with."""
+    return functional._inputs_struct
+
+
+def output_structure(functional: Any) -> Any:
+    """The nested structure of output tensors that the model was made with."""
+    return functional._outputs_struct
+
+
+def implied_mask(arguments: Any) -> Any | None:
+    """The mask that Keras itself would pass for the first tensor of a call.
+
+    Keras writes the masks it fills in into the recorded arguments, where they cannot be told from
+    those that a user passed; `_keras_mask` is where it takes them from.
+    """
+    for argument in keras.tree.flatten(arguments.args):
+        if isinstance(argument, keras.KerasTensor):
+            return getattr(argument, "_keras_mask", None)
+    return None
+
+
+def same_computation(a: Any, b: Any) -> bool:
+    """Whether two symbolic tensors come from equal raw ops over the same tensors.
+
+    After loading, an implied mask and the recorded one are two calls of the same computation.
+    """
+    if a is b:
+        return True
+    if not (isinstance(a, keras.KerasTensor) and isinstance(b, keras.KerasTensor)):
+        return a == b if not isinstance(a, type(b)) or not hasattr(a, "__array__") else False
+    op_a, node_a, index_a = a._keras_history
+    op_b, node_b, index_b = b._keras_history
+    if type(op_a) is not type(op_b) or index_a != index_b or isinstance(op_a, keras.Layer):
+        return False
+    left = keras.tree.flatten(_arguments(op_a, node_a))
+    right = keras.tree.flatten(_arguments(op_b, node_b))
+    return len(left) == len(right) and all(map(same_computation, left, right))
+
+
+def _arguments(op: Any, node_index: int) -> Any:
+    node = op._inbound_nodes[node_index]
+    return (node.arguments.args, node.arguments.kwargs)
+
+
+def copy_op(op: Any, name: str) -> Any:
+    """A raw op of its own: all attributes of `op`, none of its calls.
+
+    Ops are stateless but not all can be made from a config; the node lists tie them to a graph.
+    """
+    fresh = copy.copy(op)
+    fresh._inbound_nodes = []
+    fresh._outbound_nodes = []
+    fresh.name = name
+    return fresh
+
+
+def copy_lambda(layer: Any, name: str) -> Any:
+    """A Lambda with the very function of another: its config would hold marshalled bytecode.
+
+    The output shape that was given to the constructor has no public accessor.
+    """
+    fresh = keras.layers.Lambda(
+        layer.function,
+        output_shape=layer._output_shape,
+        mask=layer.mask,
+        arguments=layer.arguments,
+        name=name,
+        dtype=layer.dtype_policy,
+    )
+    fresh.trainable = layer.trainable
+    return fresh
+
+
+# -- variables -----------------------------------------------------------------------------------
+
+
+def named_variables(layer: Any) -> list[tuple[str, Any, bool]]:
+    """`(name, variable, made to train)` for all variables, in the order of `layer.variables`.
+
+    `variable.path` depends on how and where a layer was built, so the names are made by walking the
+    tracked sublayers (`_layers`, `_seed_generators` and the stores of variables have no public
+    accessor). The store of trainable variables is what a layer made to train, whatever its flag.
+    """
+    names: dict[int, str] = {}
+    made_to_train: set[int] = set()
+    taken: set[str] = set()
+
+    def visit(node: Any, prefix: str) -> None:
+        made_to_train.update(id(v) for v in node._trainable_variables)
+        own = [*node._trainable_variables, *node._non_trainable_variables]
+        own += [generator.state for generator in node._seed_generators]
+        for variable in own:
+            if id(variable) not in names:
+                names[id(variable)] = unique(prefix + variable.name, taken)
+        for child in node._layers:
+            visit(child, f"{prefix}{child.name}/")
+
+    visit(layer, "")
+    return [
+        (names.get(id(v)) or unique(v.name, taken), v, id(v) in made_to_train)
+        for v in layer.variables
+    ]
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """`name`, with the next free number where it is taken; the result is added to `taken`."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate
+
+
+_PENDING = "uninitialized_variables"
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[list[Any]]:
+    """Variables made inside have a shape and no value; yields the list that collects them.
+
+    `keras.StatelessScope(initialize_variables=False)` is the public part. Keras keeps the waiting
+    variables in a list of its own that the next scope to close would initialise, so it is set aside.
+    """
+    before = global_state.get_global_attribute(_PENDING)
+    pending: list[Any] = []
+    global_state.set_global_attribute(_PENDING, pending)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield pending
+    finally:
+        global_state.set_global_attribute(_PENDING, before if before is not None else [])
+
+
+def has_value(variable: Any) -> bool:
+    """False for a variable made under `deferred` that has not been given a value."""
+    return variable._value is not None
+
+
+def give_value(variable: Any, value: Any) -> None:
+    """The first value of a deferred variable, without a copy where the backend can share memory.
+
+    `assign` needs a variable that has a value. TensorFlow copies a shared buffer when one of its
+    owners is written to; JAX arrays never change; torch values were copied when they were taken.
+    """
+    if has_value(variable):
+        variable.assign(value)
+    else:
+        variable._initialize(value)
+        variable._initializer = None
+
+
+def initialize(variable: Any) -> None:
+    """Runs the initializer of a deferred variable."""
+    if not has_value(variable):
+        variable._deferred_initialize()
+
+
+def snapshot(variable: Any) -> Any:
+    """The present value, which later training does not change. On TensorFlow and JAX no copy."""
+    value = keras.ops.convert_to_tensor(variable)
+    if keras.backend.backend() == "torch":
+        value = value.detach().clone()
+    return value
+
+
+@contextlib.contextmanager
+def preserved_random() -> Iterator[None]:
+    """Making a layer draws seeds from Python's generator; a look should not change later draws."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+# -- flags ---------------------------------------------------------------------------------------
+
+
+def set_own_flag(model: Any, value: bool) -> None:
+    """The flag of a model itself. The public setter would overwrite those of all its layers."""
+    model._trainable = value
+
+
+def pinned_variables(layer: Any) -> list[Any]:
+    """Variables that were made to train and are held back although their layer trains.
+
+    Enabling LoRA does this to the kernel. The setter of `trainable` would let them loose.
+    """
+    pinned: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if node._trainable:
+            pinned.extend(v for v in node._trainable_variables if not v.trainable)
+            for child in node._layers:
+                visit(child)
+
+    visit(layer)
+    return pinned
+
+
+def set_layer_flag(layer: Any, value: bool) -> None:
+    """`layer.trainable = value`, except that variables pinned by hand stay pinned."""
+    pinned = pinned_variables(layer) if layer.trainable else getattr(layer, "_kerasedit_pinned", ())
+    if not value:
+        layer._kerasedit_pinned = tuple(pinned)
+    layer.trainable = value
+    for variable in pinned:
+        variable.trainable = False
+
+
+# -- compiled state ------------------------------------------------------------------------------
+
+
+def compile_settings(model: Any) -> dict[str, Any] | None:
+    """The arguments that `compile` was given, as live objects; None if it was not called.
+
+    `get_compile_config()` is public but serializes, which loses functions that Keras cannot name.
+    """
+    if not model.compiled or not hasattr(model, "_compile_config"):
+        return None
+    settings = dict(model._compile_config.config)
+    settings["optimizer"] = model.optimizer
+    settings["auto_scale_loss"] = getattr(model, "auto_scale_loss", True)
+    return settings
+
+
+def copy_wrapped_metric(metric: Any) -> Any:
+    """A metric around the same function, which may be one that Keras cannot name; it is stateless."""
+    return keras.metrics.MeanMetricWrapper(
+        metric._fn, name=metric.name, dtype=metric.dtype, **metric._fn_kwargs
+    )
+
+
+def swap_optimizer(model: Any, optimizer: Any) -> None:
+    """Another optimizer for a compiled model; metrics and their state stay.
+
+    `compile` would make new metrics. The train function holds the old variables, so it is dropped:
+    `fit` makes a new one when it finds None.
+    """
+    model.optimizer = optimizer
+    model._compile_config.config["optimizer"] = optimizer
+    forget_functions(model)
+
+
+def forget_functions(model: Any) -> None:
+    """Makes Keras trace again: compiled functions hold the flags they were traced with.
+
+    Keras 3.15 keeps the flags of the last `compile` to warn when they changed; here nothing is amiss.
+    """
+    if hasattr(model, "_compiled_trainable_state"):
+        model._compiled_trainable_state = {
+            layer: layer.trainable for layer in model._flatten_layers()
+        }
+    model.train_function = None
+    model.test_function = None
+    model.predict_function = None
+
+
+def optimizer_variables_of(optimizer: Any) -> list[Any]:
+    """The model variables that a built optimizer was built for."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return list((inner or optimizer)._trainable_variables)
+
+
+def record_slots(optimizer: Any, variables: list[Any]) -> dict[int, list[Any]]:
+    """Builds an optimizer and tells which of its variables belong to which model variable.
+
+    Slots are named after the variable, not tied to it; the public `add_variable_from_reference`,
+    which makes every slot, is watched while `build` runs. Returns `{id(variable): slots}`.
+    """
+    slots: dict[int, list[Any]] = {}
+    watched = [optimizer]
+    if getattr(optimizer, "inner_optimizer", None) is not None:
+        watched.append(optimizer.inner_optimizer)
+
+    def watch(original: Any) -> Any:
+        def add_variable_from_reference(reference_variable: Any, *args: Any, **kwargs: Any) -> Any:
+            slot = original(reference_variable, *args, **kwargs)
+            slots.setdefault(id(reference_variable), []).append(slot)
+            return slot
+
+        return add_variable_from_reference
+
+    for each in watched:
+        # On the instance and past TensorFlow's attribute tracking.
+        each.__dict__["add_variable_from_reference"] = watch(each.add_variable_from_reference)
+    try:
+        optimizer.build(variables)
+    finally:
+        for each in watched:
+            each.__dict__.pop("add_variable_from_reference", None)
+    return slots
+
+
+# -- files of preprocessing layers ---------------------------------------------------------------
+
+
+def _owners_of_assets(layer: Any) -> list[tuple[str, Any]]:
+    """The sublayers that keep state in files (vocabularies), with their positions as names."""
+    found: list[tuple[str, Any]] = []
+
+    def visit(node: Any, path: str) -> None:
+        if hasattr(node, "save_assets"):
+            found.append((path, node))
+        else:
+            for number, child in enumerate(node._layers):
+                visit(child, f"{path}.{number}")
+
+    visit(layer, "0")
+    return found
+
+
+def read_assets(layer: Any) -> dict[str, bytes]:
+    """The files of a layer's vocabularies, by position of the sublayer and file name."""
+    files: dict[str, bytes] = {}
+    for position, owner in _owners_of_assets(layer):
+        with tempfile.TemporaryDirectory() as folder:
+            owner.save_assets(folder)
+            for file in sorted(Path(folder).iterdir()):
+                files[f"{position}/{file.name}"] = file.read_bytes()
+    return files
+
+
+def write_assets(layer: Any, files: Mapping[str, bytes]) -> None:
+    """Gives a fresh layer the files of `read_assets`, and what it derives from its variables."""
+    for position, owner in _owners_of_assets(layer):
+        own = {n.split("/", 1)[1]: data for n, data in files.items() if n.startswith(f"{position}/")}
+        if not own:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in own.items():
+                Path(folder, name).write_bytes(data)
+            owner.load_assets(folder)
+    # Normalization computes tensors from its variables once; Keras's loading calls this too.
+    visit = [layer]
+    while visit:
+        node = visit.pop()
+        visit.extend(node._layers)
+        if hasattr(node, "finalize_state"):
+            node.finalize_state()

@@ -1,0 +1,275 @@
+"""What an edit brings in: layers, a model or a function of tensors, taken as a copy."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import keras
+
+from . import _keras
+from .errors import EditError, StructureError
+from .graph.build import LayerState, capture, make_layer
+from .graph.model_graph import (
+    Call,
+    LayerId,
+    LayerSpec,
+    ModelGraph,
+    Network,
+    Ref,
+    TensorSpec,
+    fresh_id,
+    map_refs,
+)
+from .graph.read import Reader
+from .names import is_automatic
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a network with the layers in it and the values of those that have weights.
+
+    `net` takes its tensors from calls that stand for whatever the block is put on. `data` is the
+    JSON of the layers, in Keras's own serialization, or None where Keras cannot serialize them.
+    """
+
+    layers: Mapping[LayerId, LayerSpec]
+    flags: Mapping[LayerId, bool]
+    net: Network
+    states: Mapping[LayerId, LayerState]
+    code: str
+    data: tuple[Any, ...] | None = field(default=None, compare=False)
+
+    @cached_property
+    def members(self) -> list[LayerId]:
+        """The block's own layers (not those inside a model of the block), in data order."""
+        entries = {ref.call for ref in self.net.input_refs}
+        found = [call.layer for call in self.net.calls if call.id not in entries]
+        return list(dict.fromkeys(found))
+
+    def describe(self) -> str:
+        """The layers in words: `Dropout`, `Dense, ReLU`."""
+        return ", ".join(self.layers[i].cls.__name__ for i in self.members)
+
+    def instance(self) -> Block:
+        """The same block with identities of its own, for another place."""
+        new = {layer_id: fresh_id() for layer_id in self.layers}
+        calls = {call.id: fresh_id() for spec in self._nets() for call in spec.calls}
+
+        def move(net: Network) -> Network:
+            return _renumber(net, calls, new)
+
+        layers = {
+            new[i]: replace(spec, id=new[i], net=move(spec.net) if spec.net else None)
+            for i, spec in self.layers.items()
+        }
+        return Block(
+            layers,
+            {new[i]: flag for i, flag in self.flags.items()},
+            move(self.net),
+            {new[i]: state for i, state in self.states.items()},
+            self.code,
+            self.data,
+        )
+
+    def _nets(self) -> list[Network]:
+        return [self.net, *(spec.net for spec in self.layers.values() if spec.net is not None)]
+
+
+def _renumber(net: Network, calls: dict[int, int], layers: dict[int, int]) -> Network:
+    def move(ref: Ref) -> Ref:
+        return Ref(calls[ref.call], ref.index)
+
+    return replace(
+        net,
+        calls=tuple(
+            Call(
+                calls[c.id], layers.get(c.layer, c.layer), map_refs(move, c.args),
+                map_refs(move, c.kwargs), c.outputs,
+            )
+            for c in net.calls
+        ),
+        inputs=map_refs(move, net.inputs),
+        outputs=map_refs(move, net.outputs),
+    )
+
+
+def make_block(block: Any, on: TensorSpec | None = None) -> Block:
+    """A block from a layer, a list of layers, a model, or a function of tensors.
+
+    Args:
+        block: what the user gave; it is copied and not changed.
+        on: the tensor that the block will be put on. A function is traced on it, and an unbuilt
+            Sequential is built for it.
+
+    Raises:
+        EditError: it is none of these.
+        StructureError: a layer of it cannot be copied.
+    """
+    if isinstance(block, Block):
+        return block
+    if isinstance(block, type) and issubclass(block, keras.Layer):
+        raise EditError(
+            f"{block.__name__} is a class. Give a layer: layers.{block.__name__}(...)."
+        )
+    if isinstance(block, keras.Sequential) and not block.built:
+        return _from_layers([_built_sequential(block, on)])
+    if isinstance(block, (list, tuple)):
+        if not block:
+            raise EditError("The list of layers to put in is empty.")
+        for item in block:
+            if not isinstance(item, keras.Layer):
+                raise EditError(f"A list of layers is expected; it holds {item!r}.")
+        return _from_layers(list(block))
+    if isinstance(block, keras.Layer):
+        return _from_layers([block])
+    if callable(block):
+        return _from_function(block, on)
+    raise EditError(
+        "Give a layer, a list of layers, a model, or a function of tensors, not "
+        f"{type(block).__name__}."
+    )
+
+
+def needs_tensor(block: Any) -> bool:
+    """Whether `make_block` has to know the tensor that the block is put on."""
+    if isinstance(block, keras.Sequential):
+        return not block.built
+    return callable(block) and not isinstance(block, (Block, keras.Layer, type))
+
+
+def _built_sequential(block: keras.Sequential, on: TensorSpec | None) -> keras.Sequential:
+    assert on is not None
+    if not block.layers:
+        raise EditError("The Sequential to put in has no layers.")
+    fresh = keras.Sequential.from_config(block.get_config())
+    fresh(keras.KerasTensor(on.shape, dtype=on.dtype))
+    return fresh
+
+
+def _from_layers(objects: list[Any]) -> Block:
+    """A chain of layers; each is called on what the one before puts out."""
+    reader = Reader()
+    entry = Call(fresh_id(), fresh_id(), outputs=())
+    reader.specs[entry.layer] = LayerSpec(
+        entry.layer, "input", "", keras.layers.InputLayer, variables=()
+    )
+    calls = [entry]
+    ref = Ref(entry.id)
+    for item in objects:
+        if isinstance(item, keras.layers.InputLayer):
+            raise StructureError("An InputLayer cannot be put into a model; use set_input.")
+        layer_id = reader.layer(item)
+        call = Call(fresh_id(), layer_id, (ref,))
+        calls.append(call)
+        ref = Ref(call.id)
+    names = [layer_code(item) for item in objects]
+    return Block(
+        reader.specs,
+        reader.flags,
+        Network(tuple(calls), [Ref(entry.id)], [ref]),
+        _states(reader),
+        names[0] if len(names) == 1 else f"[{', '.join(names)}]",
+        _serialized(objects),
+    )
+
+
+def _from_function(function: Callable[..., Any], on: TensorSpec | None) -> Block:
+    """The graph that a function makes when it is called on a tensor like the one it is put on."""
+    assert on is not None
+    symbol = keras.Input(batch_shape=on.shape, dtype=on.dtype)
+    try:
+        result = function(symbol)
+        traced = keras.Model(symbol, result)
+    except Exception as problem:
+        raise EditError(
+            f"The function {getattr(function, '__name__', function)!r} cannot be called on a tensor "
+            f"of shape {on.shape}: {problem}"
+        ) from problem
+    if len(traced.outputs) != 1:
+        raise EditError("A function to put in must return one tensor.")
+    reader = Reader()
+    graph = ModelGraph(reader.layer(traced), reader.specs, reader.flags)
+    root = reader.specs.pop(graph.root)
+    reader.objects.pop(graph.root)
+    reader.flags.pop(graph.root)
+    assert root.net is not None
+    return Block(
+        reader.specs,
+        reader.flags,
+        root.net,
+        _states(reader),
+        getattr(function, "__name__", "function"),
+        _serialized([traced]),
+    )
+
+
+def _states(reader: Reader) -> dict[LayerId, LayerState]:
+    return {
+        layer_id: capture(layer)
+        for layer_id, layer in reader.objects.items()
+        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model) and layer.built
+    }
+
+
+def _serialized(objects: list[Any]) -> tuple[Any, ...] | None:
+    try:
+        return tuple(keras.saving.serialize_keras_object(item) for item in objects)
+    except Exception:
+        return None
+
+
+def layer_code(layer: Any) -> str:
+    """The constructor call of a layer, with the arguments that differ from their defaults."""
+    cls = type(layer)
+    if isinstance(layer, keras.Model):
+        return layer.name if layer.name.isidentifier() else "model"
+    try:
+        config = layer.get_config()
+        defaults = _default_config(cls, config)
+    except Exception:
+        return f"{cls.__name__}(...)"
+    shown = []
+    for name, value in config.items():
+        if name in ("name", "dtype", "trainable") or defaults.get(name, _MISSING) == value:
+            continue
+        text = _literal(value)
+        if text is not None:
+            shown.append(f"{name}={text}")
+    if not is_automatic(layer.name, cls.__name__):
+        shown.append(f"name={layer.name!r}")
+    module = "layers." if getattr(keras.layers, cls.__name__, None) is cls else ""
+    return f"{module}{cls.__name__}({', '.join(shown)})"
+
+
+_MISSING = object()
+
+
+def _default_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a layer made with only the arguments that its class demands."""
+    demanded = {
+        name: config[name]
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if parameter.default is inspect.Parameter.empty and name in config
+    }
+    with _keras.preserved_random():
+        default = make_layer(LayerSpec(0, "layer", "default", cls, config=demanded)).get_config()
+    return {name: value for name, value in default.items() if name not in demanded}
+
+
+def _literal(value: Any) -> str | None:
+    """Python code for a value of a configuration; None where it has none."""
+    if isinstance(value, Mapping):
+        if "class_name" not in value:
+            return repr(dict(value))
+        inner = value.get("config")
+        if isinstance(inner, str):  # a function by its registered name
+            return repr(inner)
+        given = {k: v for k, v in (inner or {}).items() if v is not None and k not in ("name", "dtype")}
+        arguments = ", ".join(f"{k}={_literal(v)}" for k, v in given.items())
+        module = str(value.get("module", "")).removeprefix("keras.")
+        return f"keras.{module}.{value['class_name']}({arguments})" if module else None
+    return repr(value)

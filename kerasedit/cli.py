@@ -1,0 +1,109 @@
+"""The `kerasedit` command. It holds no rules of its own: everything it does is one call away in
+Python.
+
+Exit status: 0, 1 (something failed, the reason is on stderr) or 2 (usage).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+COPY = "kerasedit-quickstart.ipynb"
+
+
+class Failure(Exception):
+    """Ends the command with exit status 1 and this text on stderr."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.run is not _demo:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except Failure as failure:
+        print(f"kerasedit: {failure}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. What is still buffered goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kerasedit", description="Edit trained Keras models.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    summary = commands.add_parser("summary", help="print the layers of a saved model")
+    summary.add_argument("file", metavar="FILE", help="a .keras or .h5 file")
+    summary.set_defaults(run=_summary)
+
+    demo = commands.add_parser(
+        "demo",
+        help="open the quick start in JupyterLab",
+        description=f"Copies the quick start to {COPY} in the current folder, unless it is there "
+        "already, and opens it in JupyterLab. Other arguments (--no-browser, --port=...) are "
+        "JupyterLab's.",
+    )
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _summary(options: argparse.Namespace) -> None:
+    # TensorFlow's notes on the machine are no part of the answer.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from kerasedit import Editor
+
+    path = Path(options.file)
+    if not path.is_file():
+        raise Failure(f"no such file: {path}")
+    try:
+        editor = Editor(path)
+    except Exception as error:
+        # A damaged or hostile file can make any reader in the chain raise anything.
+        raise Failure(f"{path}: {error or type(error).__name__}") from error
+    print(editor.summary())
+
+
+def _demo(options: argparse.Namespace) -> None:
+    missing = [name for name in ("jupyterlab", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise Failure(
+            f"the quick start needs {' and '.join(missing)}, not installed here. "
+            'Install them with: pip install "kerasedit[lab]"'
+        )
+    copy = Path(COPY)
+    if copy.exists():
+        print(f"Opening {copy}, which is here already; delete it to get a fresh one.")
+    else:
+        try:
+            shutil.copyfile(_quickstart(), copy)
+        except OSError as error:
+            raise Failure(f"cannot write {copy.absolute()}: {error}") from error
+    try:
+        status = subprocess.call([sys.executable, "-m", "jupyterlab", str(copy), *options.rest])
+    except KeyboardInterrupt:
+        return
+    if status:
+        raise Failure(f"JupyterLab ended with exit status {status}")
+
+
+def _quickstart() -> Path:
+    """Inside the installed package; in a checkout (an editable install) beside it."""
+    package = Path(__file__).parent
+    installed = package / "notebooks" / "quickstart.ipynb"
+    return installed if installed.is_file() else package.parent / "notebooks" / "quickstart.ipynb"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

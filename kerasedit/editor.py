@@ -1,0 +1,607 @@
+"""The editor: a source model, the graph of its edited copy, the history, and who owns the weights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from . import _keras
+from .edits import Edit, Transaction
+from .edits.base import Report, Workspace
+from .errors import EditError, StructureError
+from .files import load_model, save_model
+from .graph.build import Built, build_model
+from .graph.model_graph import Entry, LayerId, ModelGraph
+from .graph.read import read_model
+from .handback import bind
+from .methods import EditMethods
+from .plan import Plan, make_plan
+from .targets import as_data, select
+from .training.compiled import carry_compile, carry_optimizer, read_slots
+from .views import LayerView
+from .weights.bank import Bank
+
+
+@dataclass(frozen=True)
+class Event:
+    """What subscribers are told: `kind` is `"edit"`, `"undo"`, `"redo"`, `"reset"` or `"model"`.
+
+    `revision` grows by one with each; `structural` is False where only flags changed.
+    """
+
+    kind: str
+    revision: int
+    structural: bool
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An entry of the history: the edit (None for a reset) and the graphs around it."""
+
+    edit: Edit | None
+    before: ModelGraph
+    after: ModelGraph
+    lines: tuple[str, ...] = ()
+
+
+class Editor(EditMethods["Editor"]):
+    """Edits a Keras model on a rebuilt copy.
+
+    Every editing method returns the editor, so calls chain. An edit that raises changes nothing.
+
+    Args:
+        model_or_path: a built Sequential, functional or subclassed `keras.Model`, or the path of a
+            `.keras` or `.h5` file.
+        custom_objects: classes and functions that the model's layers name, as in Keras.
+        safe_mode: for files: refuse what would run code on loading.
+        in_place: for a subclassed model that cannot be copied: work on the model itself. Only flags
+            and weights can be edited then, and they change the model given.
+        compile: whether the copy is compiled as the source is.
+
+    Attributes:
+        source: the model given; it is never changed (but with `in_place`).
+        preview: the editing methods again, each returning a `Plan` and changing nothing.
+
+    Raises:
+        EditError: what is given is no model or path.
+        StructureError: the model is not built, or cannot be copied.
+    """
+
+    def __init__(
+        self,
+        model_or_path: keras.Model | str | os.PathLike[str],
+        *,
+        custom_objects: Mapping[str, Any] | None = None,
+        safe_mode: bool = True,
+        in_place: bool = False,
+        compile: bool = True,
+    ) -> None:
+        if isinstance(model_or_path, (str, os.PathLike)):
+            model = load_model(
+                model_or_path, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
+            )
+        elif isinstance(model_or_path, keras.Model):
+            model = model_or_path
+        else:
+            raise EditError(
+                f"A Keras model or the path of one is needed, not {type(model_or_path).__name__}."
+            )
+        self._lock = threading.RLock()
+        self._custom_objects = dict(custom_objects or {})
+        self._compile = compile
+        self._in_place = in_place
+        self.source: keras.Model = model
+        graph, objects = read_model(model)
+        if in_place and not graph.net.opaque:
+            raise StructureError(
+                "in_place=True is for subclassed models that cannot be copied; this one can."
+            )
+        self._source_graph = self._graph = graph
+        self._source_objects = objects
+        self._bank = Bank(objects)
+        self._built: Built | None = None
+        self._built_graph: ModelGraph | None = None
+        self._done: list[_Step] = []
+        self._undone: list[_Step] = []
+        self._transaction: list[Edit] | None = None
+        self._revision = 0
+        self._subscribers: list[Callable[[Event], Any]] = []
+        self.preview = Preview(self)
+        if in_place:
+            self._built = Built(model, objects)
+            self._built_graph = graph
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The immutable picture of the edited model."""
+        return self._graph
+
+    @property
+    def revision(self) -> int:
+        """Grows by one with every change."""
+        return self._revision
+
+    @property
+    def layers(self) -> tuple[LayerView, ...]:
+        """The layers in the order data flows, nested ones after their model."""
+        graph = self._graph
+        return tuple(LayerView(self, graph, entry) for entry in graph.entries)
+
+    def find(self, target: Any) -> list[str]:
+        """The paths that a target names.
+
+        Raises:
+            TargetError: it names none; the nearest names are offered.
+        """
+        return [entry.path for entry in select(self._graph, self._target(target))]
+
+    @property
+    def history(self) -> tuple[Edit, ...]:
+        """The edits so far, the oldest first; those undone or before a reset are not in it."""
+        return tuple(step.edit for step in self.steps if step.edit is not None)
+
+    @property
+    def steps(self) -> tuple[_Step, ...]:
+        """The steps of the history since the last reset."""
+        start = 0
+        for index, step in enumerate(self._done):
+            if step.edit is None:
+                start = index + 1
+        return tuple(self._done[start:])
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    @property
+    def report(self) -> tuple[str, ...]:
+        """What the last edit did beside what it was asked for, in lines."""
+        return self._done[-1].lines if self._done else ()
+
+    # -- editing ---------------------------------------------------------------------------------
+
+    @property
+    def _editor(self) -> Editor:
+        return self
+
+    def _run(self, make: Callable[[], Edit]) -> Editor:
+        with self._lock:
+            edit = make()
+            work = self._workspace()
+            edit.apply(work)
+            self._bank.deposit(work.states)
+            self._push(_Step(edit, self._graph, work.graph, report_lines(work.report)))
+            return self
+
+    def _plan(self, make: Callable[[], Edit]) -> Plan:
+        with self._lock:
+            edit: Edit | None = None
+            work = self._workspace()
+            try:
+                edit = make()
+                edit.apply(work)
+            except EditError as problem:
+                description = edit.describe() if edit else "this edit"
+                code = edit.to_code() if edit else ""
+                return Plan(False, description, code, errors=(str(problem),), before=self._graph)
+            return make_plan(
+                edit.describe(), edit.to_code(), self._graph, work.graph, work.report
+            )
+
+    def _workspace(self) -> Workspace:
+        return Workspace(self._graph, self._custom_objects)
+
+    def _push(self, step: _Step) -> None:
+        self._done.append(step)
+        self._undone.clear()
+        if self._transaction is not None:
+            if step.edit is not None:
+                self._transaction.append(step.edit)
+            self._move(step.after)
+        else:
+            self._move(step.after)
+            self._announce("edit" if step.edit else "reset", step)
+
+    def _move(self, graph: ModelGraph) -> None:
+        """Makes another graph the current one. Flags act on the built copy at once."""
+        self._graph = graph
+        if self._built_graph is not None and self._built_graph.structure == graph.structure:
+            self._apply_flags(graph)
+
+    def undo(self, n: int = 1) -> Editor:
+        """Takes back the last `n` steps. Training is no edit: what was trained stays trained.
+
+        Raises:
+            EditError: there are fewer steps.
+        """
+        with self._lock:
+            self._check_steps(n, len(self._done), "undo")
+            steps = [self._done.pop() for _ in range(n)]
+            self._undone.extend(steps)
+            self._move(steps[-1].before)
+            self._announce("undo", *steps)
+            return self
+
+    def redo(self, n: int = 1) -> Editor:
+        """Makes the last `n` undone steps again.
+
+        Raises:
+            EditError: there are fewer.
+        """
+        with self._lock:
+            self._check_steps(n, len(self._undone), "redo")
+            steps = [self._undone.pop() for _ in range(n)]
+            self._done.extend(steps)
+            self._move(steps[-1].after)
+            self._announce("redo", *steps)
+            return self
+
+    def _check_steps(self, n: int, there: int, what: str) -> None:
+        if self._transaction is not None:
+            raise EditError(f"{what} cannot be used inside a transaction.")
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise EditError(f"{what} takes a number of steps from 1, not {n!r}.")
+        if n > there:
+            raise EditError(f"There {'is' if there == 1 else 'are'} {there} to {what}, not {n}.")
+
+    def reset(self) -> Editor:
+        """Goes back to the source's structure and flags. This can be undone."""
+        with self._lock:
+            if self._transaction is not None:
+                raise EditError("reset cannot be used inside a transaction.")
+            if self._graph is not self._source_graph:
+                self._push(_Step(None, self._graph, self._source_graph))
+            return self
+
+    @contextlib.contextmanager
+    def transaction(self, label: str) -> Iterator[Editor]:
+        """Several edits as one step: all of them, or none if an error leaves the block.
+
+        Raises:
+            EditError: a transaction is open already.
+        """
+        with self._lock:
+            if self._transaction is not None:
+                raise EditError("A transaction is open already.")
+            before, mark, undone = self._graph, len(self._done), list(self._undone)
+            self._transaction = []
+            try:
+                yield self
+            except BaseException:
+                del self._done[mark:]
+                self._undone[:] = undone
+                self._transaction = None
+                self._move(before)
+                raise
+            edits, self._transaction = tuple(self._transaction), None
+            lines = tuple(line for step in self._done[mark:] for line in step.lines)
+            del self._done[mark:]
+            if edits:
+                step = _Step(Transaction(label, edits), before, self._graph, lines)
+                self._done.append(step)
+                self._announce("edit", step)
+
+    # -- the copy --------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> keras.Model:
+        """The rebuilt copy, a model of its own.
+
+        It is built on first use, and again only after the structure changed; until then it is the
+        same object, on which flag and weight edits act in place.
+
+        Raises:
+            StructureError: a layer cannot be made again from its configuration.
+        """
+        with self._lock:
+            if self._built is None or (
+                self._built_graph is not None
+                and self._built_graph.structure != self._graph.structure
+            ):
+                self._rebuild()
+            assert self._built is not None
+            return self._built.model
+
+    def _rebuild(self) -> None:
+        graph = self._graph
+        old_model = self._built.model if self._built else self.source
+        old_layers = self._built.layers if self._built else self._source_objects
+        old_graph = self._built_graph or self._source_graph
+        built = build_model(
+            graph, lambda layer: self._bank.state(graph, layer), self._custom_objects
+        )
+        if self._compile:
+            self._stash_slots(old_model, old_layers, old_graph)
+            keys = self._bank.variable_keys(built.layers, graph)
+            problem = carry_compile(
+                old_model,
+                built.model,
+                lambda variable: self._bank.slots_for(graph, keys[id(variable)])
+                if id(variable) in keys
+                else None,
+                (old_graph.net.output_names, graph.net.output_names),
+            )
+            if problem:
+                warnings.warn(problem, stacklevel=4)
+        self._bank.adopt(built, self._reachable())
+        self._built, self._built_graph = built, graph
+
+    def _stash_slots(
+        self, model: keras.Model, layers: Mapping[LayerId, Any], graph: ModelGraph
+    ) -> None:
+        """Takes the optimizer's slots of a model into the bank, under keys that survive."""
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is None or not model.compiled:
+            return
+        slots, _ = read_slots(optimizer)
+        keys = self._bank.variable_keys(layers, graph)
+        for variable_id, own in slots.items():
+            if variable_id in keys:
+                self._bank.slots[keys[variable_id]] = tuple(map(_keras.snapshot, own))
+
+    def _reachable(self) -> set[LayerId]:
+        """Every layer that the present graph or a step of the history has or inherits from."""
+        found: set[LayerId] = set(self._graph.layers)
+        for step in (*self._done, *self._undone):
+            found.update(step.before.layers)
+            found.update(step.after.layers)
+        return found
+
+    def _apply_flags(self, graph: ModelGraph) -> None:
+        """Sets the flags of the built copy, and lets its optimizer follow."""
+        assert self._built is not None and self._built_graph is not None
+        changed = [
+            (layer_id, flag)
+            for layer_id, flag in graph.flags.items()
+            if self._built_graph.flags.get(layer_id) != flag and layer_id in self._built.layers
+        ]
+        if not changed:
+            return
+        for layer_id, flag in changed:
+            layer = self._built.layers[layer_id]
+            if graph.layers[layer_id].net is not None:
+                _keras.set_own_flag(layer, flag)
+            else:
+                _keras.set_layer_flag(layer, flag)
+        self._built_graph = graph
+        self._refit_optimizer()
+
+    def _refit_optimizer(self) -> None:
+        """After flags changed: slots for exactly what trains, none of what is known lost.
+
+        Keras itself would go on training a frozen layer, and not train an unfrozen one.
+        """
+        assert self._built is not None and self._built_graph is not None
+        model, graph = self._built.model, self._built_graph
+        if not model.compiled:
+            return
+        optimizer = model.optimizer
+        trainable = list(model.trainable_variables)
+        if optimizer is None or not optimizer.built:
+            _keras.forget_functions(model)
+            return
+        self._stash_slots(model, self._built.layers, graph)
+        keys = self._bank.variable_keys(self._built.layers, graph)
+        fresh = carry_optimizer(
+            optimizer,
+            trainable,
+            lambda variable: self._bank.slots_for(graph, keys[id(variable)])
+            if id(variable) in keys
+            else None,
+        )
+        _keras.swap_optimizer(model, fresh)
+
+    def live_layer(self, entry: Entry) -> Any:
+        """The layer of `ed.model` at a place."""
+        with self._lock:
+            _ = self.model
+            assert self._built is not None
+            return self._built.layers[entry.layer]
+
+    def weight_value(self, entry: Entry, index: int) -> np.ndarray:
+        """A variable's latest values, by its position in `layer.variables`."""
+        with self._lock:
+            layer = self._bank.live(entry.layer)
+            if layer is None:
+                layer = self.live_layer(entry)
+            return keras.ops.convert_to_numpy(_keras.named_variables(layer)[index][1])
+
+    def close(self) -> None:
+        """Frees the copy and the history. The source and models handed out stay."""
+        with self._lock:
+            self._built = self._built_graph = None
+            self._done.clear()
+            self._undone.clear()
+            self._graph = self._source_graph
+            self._bank = Bank(self._source_objects)
+            self._subscribers.clear()
+
+    # -- handing out -----------------------------------------------------------------------------
+
+    def hand_back(
+        self,
+        name: str,
+        namespace: MutableMapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> keras.Model:
+        """Binds `ed.model` to a variable of the notebook and returns it.
+
+        Flag and weight edits act on the handed-back model too, until the next structural edit.
+
+        Args:
+            name: the variable.
+            namespace: where to bind it; IPython's user namespace if None.
+            overwrite: replace what is no Keras model.
+
+        Raises:
+            NameTaken: the name holds something else than a Keras model.
+            EditError: it is no name for a variable, or there is no notebook.
+        """
+        with self._lock:
+            return bind(name, lambda: self.model, namespace, overwrite)
+
+    def save(self, path: str | os.PathLike[str]) -> Editor:
+        """Saves `ed.model`: written beside, loaded back, compared to the bit, then renamed.
+
+        Args:
+            path: a `.keras` or `.h5` file.
+
+        Raises:
+            EditError: it cannot be saved so that it loads back the same; an old file survives.
+        """
+        with self._lock:
+            model = self.model
+            save_model(
+                model,
+                path,
+                lambda loaded: _check_same_weights(model, loaded),
+                custom_objects=self._custom_objects,
+            )
+            return self
+
+    def summary(self) -> str:
+        """A table of the layers like Keras's, with what changed marked; printed and returned."""
+        from .summary import summarize
+
+        text = summarize(self)
+        print(text)
+        return text
+
+    # -- subscribers -----------------------------------------------------------------------------
+
+    def subscribe(self, fn: Callable[[Event], Any]) -> Callable[[], None]:
+        """Calls `fn(event)` after each change. Returns a function that ends this."""
+        self._subscribers.append(fn)
+
+        def unsubscribe() -> None:
+            with contextlib.suppress(ValueError):
+                self._subscribers.remove(fn)
+
+        return unsubscribe
+
+    def _announce(self, kind: str, *steps: _Step) -> None:
+        self._revision += 1
+        structural = any(s.before.structure != s.after.structure for s in steps)
+        event = Event(kind, self._revision, structural)
+        for fn in list(self._subscribers):
+            try:
+                fn(event)
+            except Exception as problem:  # a broken view must not break an edit
+                warnings.warn(f"A subscriber of the editor failed: {problem!r}", stacklevel=3)
+
+    # -- targets ---------------------------------------------------------------------------------
+
+    def _target(self, target: Any) -> Any:
+        graph = self._graph
+        return as_data(
+            target, graph, self._identify, lambda entry: LayerView(self, graph, entry)
+        )
+
+    def _identify(self, layer: Any) -> LayerId | None:
+        for objects in (self._built.layers if self._built else {}, self._source_objects):
+            for layer_id, live in objects.items():
+                if live is layer:
+                    return layer_id
+        return None
+
+    # -- weights looked at -----------------------------------------------------------------------
+
+    def histogram(self, target: str, bins: int = 64) -> Any:
+        """The histogram of one weight (`"dense/kernel"`), as the latest model has it.
+
+        Raises:
+            TargetError: the target names no single weight.
+        """
+        from .weights.looking import histogram_of
+
+        return histogram_of(self, target, bins)
+
+    def histograms(self, target: Any = None, bins: int = 64) -> dict[str, Any]:
+        """`{path of weight: Histogram}` of all layers, or of those a target names."""
+        from .weights.looking import histograms_of
+
+        return histograms_of(self, target, bins)
+
+    def stats(self, target: Any = None) -> list[dict[str, Any]]:
+        """A row per weight: path, shape, dtype, bytes, and the figures of its histogram."""
+        from .weights.looking import stats_of
+
+        return stats_of(self, target)
+
+    def plot_histograms(self, target: Any = None, compare: bool = True) -> Any:
+        """A matplotlib `Figure` of the weights' histograms, with the source's behind them."""
+        from .weights.looking import plot_of
+
+        return plot_of(self, target, compare)
+
+    # -- widget ----------------------------------------------------------------------------------
+
+    def widget(self) -> Any:
+        """The widget of this editor. Displaying the editor shows one."""
+        from .widgets.editor_widget import EditorWidget
+
+        return EditorWidget(self)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget()._repr_mimebundle_(**kwargs)
+
+    def __repr__(self) -> str:
+        edits = len(self.history)
+        return (
+            f"<Editor of '{self.source.name}': {len(self._graph.entries)} layers, "
+            f"{edits} edit{'' if edits == 1 else 's'}>"
+        )
+
+
+class Preview(EditMethods[Plan]):
+    """The editing methods of an editor, each returning a `Plan` and changing nothing.
+
+    What an edit would raise is in `plan.errors`.
+    """
+
+    def __init__(self, editor: Editor) -> None:
+        self.__editor = editor
+
+    @property
+    def _editor(self) -> Editor:
+        return self.__editor
+
+    def _run(self, make: Callable[[], Edit]) -> Plan:
+        return self.__editor._plan(make)
+
+
+def report_lines(report: Report) -> tuple[str, ...]:
+    """What an edit did beside what it was asked for, in lines."""
+    found = report.findings
+    lines = [f"dropped '{path}', which nothing needs any more" for path in report.dropped]
+    lines += [f"'{old}' is called '{new}'" for old, new in report.renamed]
+    lines += [f"'{name}' starts afresh" for name in found.reinitialized]
+    lines += [f"'{name}' keeps the overlapping part" for name in found.sliced]
+    return tuple(lines + report.warnings)
+
+
+def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
+    """Raises unless two models have the same weights to the bit."""
+    here, there = model.get_weights(), loaded.get_weights()
+    same = len(here) == len(there) and all(
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        for a, b in zip(here, there, strict=False)
+    )
+    if not same:
+        raise EditError("The saved file, loaded back, does not have the weights of the model.")
+
+

@@ -1,0 +1,379 @@
+"""What an edit is, and the workspace in which edits change a graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from ..blocks import Block
+from ..errors import EditError, NameTaken, StructureError, TargetError
+from ..graph.build import LayerState
+from ..graph.infer import Findings, OnMismatch, infer
+from ..graph.model_graph import (
+    Call,
+    Entry,
+    LayerId,
+    LayerSpec,
+    ModelGraph,
+    Network,
+    Ref,
+    iter_refs,
+)
+from ..graph.rewrite import Draft
+from ..names import free_name
+from ..targets import Target, is_pattern, select, target_code
+
+registry: dict[str, type[Edit]] = {}
+
+
+@dataclass
+class Report:
+    """What an edit did beside what it was asked for."""
+
+    dropped: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+
+
+@dataclass
+class Workspace:
+    """A graph in the making. An edit changes it here; the editor adopts it whole or not at all."""
+
+    graph: ModelGraph
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    states: dict[LayerId, LayerState] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
+
+    # -- naming layers ---------------------------------------------------------------------------
+
+    def find(self, target: Target, expect: int | None = None) -> list[Entry]:
+        """The layers that a target names, at least one.
+
+        Raises:
+            TargetError: it names none, or not `expect` ones.
+        """
+        found = select(self.graph, target)
+        if expect is not None and len(found) != expect:
+            names = ", ".join(entry.path for entry in found) or "none"
+            raise TargetError(f"{expect} layers were expected and the target names {names}.")
+        return found
+
+    def find_one(self, target: Target) -> Entry:
+        """The single layer that a target names.
+
+        Raises:
+            TargetError: it names none or several.
+        """
+        found = self.find(target)
+        if len(found) > 1:
+            names = ", ".join(entry.path for entry in found)
+            raise TargetError(f"One layer is needed here and the target names several: {names}.")
+        return found[0]
+
+    def spec(self, layer: LayerId) -> LayerSpec:
+        return self.graph.layers[layer]
+
+    def calls(self, entry: Entry, call: int | None = None) -> list[Call]:
+        """The calls of a layer in its place, or the one of that number."""
+        calls = self.graph.net_of(entry.owner).calls_of[entry.layer]
+        if call is None:
+            return calls
+        if not 0 <= call < len(calls):
+            raise TargetError(
+                f"The layer '{entry.path}' has {len(calls)} calls, numbered from 0; there is no "
+                f"call {call}."
+            )
+        return [calls[call]]
+
+    # -- changing --------------------------------------------------------------------------------
+
+    def draft(self, entry: Entry) -> Draft:
+        """A draft of the network that calls a layer.
+
+        Raises:
+            StructureError: the network is Python code.
+        """
+        return self.draft_of(entry.owner)
+
+    def draft_of(self, owner: LayerId) -> Draft:
+        for model in self._around(owner):
+            if self.graph.net_of(model).opaque:
+                spec = self.spec(model)
+                raise StructureError(
+                    f"The model '{spec.name}' is a subclassed model: its call is Python code, so its "
+                    "structure cannot be edited. Its flags and weights can."
+                )
+        return Draft(self.graph.net_of(owner))
+
+    def adopt(self, owner: LayerId, draft: Draft, *added: LayerSpec) -> None:
+        """Puts a draft in place of a network; what nothing needs any more is dropped and reported.
+
+        Raises:
+            StructureError: nothing would be left.
+        """
+        ops = {i for i, spec in {**self.graph.layers, **{s.id: s for s in added}}.items()
+               if spec.kind == "op"}
+        net, dead = draft.finish(drop_inputs=owner == self.graph.root, ops=ops)
+        if not any(call.refs for call in net.calls):
+            raise StructureError(
+                f"Nothing would be left of the model '{self.spec(owner).name}': keep at least one "
+                "layer beside its input."
+            )
+        paths = self.graph.paths
+        self.report.dropped.extend(paths[i] for i in dead if i in paths)
+        models = [replace(self.spec(model), prototype=None, cls=_plain(self.spec(model)))
+                  for model in self._around(owner)]
+        models = [replace(m, net=net) if m.id == owner else m for m in models]
+        self.graph = self.graph.with_layers(*added, *models)
+
+    def _around(self, owner: LayerId) -> list[LayerId]:
+        """The models that hold a network: itself, and all around it."""
+        found = {owner}
+        grew = True
+        while grew:
+            grew = False
+            for layer_id, spec in self.graph.layers.items():
+                if layer_id not in found and spec.net and found & spec.net.calls_of.keys():
+                    found.add(layer_id)
+                    grew = True
+        return [layer_id for layer_id in self.graph.layers if layer_id in found]
+
+    def add_block(
+        self,
+        block: Block,
+        owner: LayerId,
+        *,
+        freed: Iterable[LayerId] = (),
+        heritage: tuple[Any, ...] = (),
+    ) -> Block:
+        """Takes a copy of a block into the graph, its layers named so that nothing collides.
+
+        Args:
+            owner: the model whose network the block is for.
+            freed: layers that leave with this edit, so that their names are free.
+            heritage: the weights that the block's layers may inherit.
+
+        Raises:
+            NameTaken: a chosen name belongs to another layer.
+        """
+        block = block.instance()
+        leaving = set(freed)
+        taken = {
+            self.spec(i).name for i in self.graph.net_of(owner).calls_of if i not in leaving
+        }
+        specs = dict(block.layers)
+        for layer_id in block.members:
+            spec = specs[layer_id]
+            name = free_name(spec.name, spec.cls.__name__, taken)
+            if name != spec.name:
+                self.report.renamed.append((spec.name, name))
+            taken.add(name)
+            specs[layer_id] = replace(
+                spec,
+                name=name,
+                heritage=heritage if layer_id not in block.states else (),
+            )
+        self.graph = self.graph.with_layers(*specs.values(), flags=block.flags)
+        self.states.update(block.states)
+        return replace(block, layers=specs)
+
+    def infer(self, on_mismatch: OnMismatch) -> None:
+        """Infers what follows from the changes, and adds what was found to the report."""
+        self.graph, found = infer(
+            self.graph, on_mismatch=on_mismatch, custom_objects=self.custom_objects
+        )
+        mine = self.report.findings
+        mine.shape_changes += found.shape_changes
+        mine.reinitialized += found.reinitialized
+        mine.sliced += found.sliced
+
+
+def _plain(spec: LayerSpec) -> type:
+    import keras
+
+    from .._keras import Functional
+
+    return keras.Sequential if issubclass(spec.cls, keras.Sequential) else Functional
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit is data: what a method makes, a recipe stores, the widget sends, the history holds.
+
+    Subclasses are frozen dataclasses with a `kind`, the name of the method and of the JSON.
+    """
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in cls.__dict__:
+            registry[cls.kind] = cls
+
+    def apply(self, work: Workspace) -> None:
+        """Changes the workspace's graph; raises an `EditError` where that cannot be done."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The edit in a few words."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """The edit as JSON; fields that have their default are left out."""
+        data: dict[str, Any] = {"edit": self.kind}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.default is dataclasses.MISSING or value != item.default:
+                data[item.name] = _to_data(value)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], read_block: Callable[[Any], Block]) -> Self:
+        """The edit that a JSON object tells.
+
+        Args:
+            data: the object, `edit` included.
+            read_block: makes a block of the JSON of layers; who calls decides what it lets in.
+
+        Raises:
+            EditError: a field is missing, unknown or of the wrong type.
+        """
+        fields = {item.name: item for item in dataclasses.fields(cls)}
+        given = {name: value for name, value in data.items() if name != "edit"}
+        unknown = sorted(given.keys() - fields.keys())
+        if unknown:
+            raise EditError(f"The edit '{cls.kind}' has no {', '.join(map(repr, unknown))}.")
+        for name, item in fields.items():
+            if name not in given and item.default is dataclasses.MISSING:
+                raise EditError(f"The edit '{cls.kind}' needs {name!r}.")
+        values = {}
+        for name, value in given.items():
+            values[name] = read_block(value) if name == "block" else check(cls.kind, name, value)
+        return cls(**values)
+
+    def to_code(self) -> str:
+        """The call of the editor's method that makes this edit."""
+        arguments = []
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            required = item.default is dataclasses.MISSING
+            if not required and value == item.default:
+                continue
+            text = _to_code(item.name, value)
+            arguments.append(text if required else f"{item.name}={text}")
+        return f"ed.{self.kind}({', '.join(arguments)})"
+
+
+def read_edit(data: Any, read_block: Callable[[Any], Block]) -> Edit:
+    """The edit that a JSON object tells, of whatever class.
+
+    Raises:
+        EditError: it is no object, or names no edit.
+    """
+    if not isinstance(data, Mapping):
+        raise EditError(f"An edit is a JSON object, not {type(data).__name__}.")
+    cls = registry.get(data["edit"]) if isinstance(data.get("edit"), str) else None
+    if cls is None:
+        raise EditError(
+            f"There is no edit {data.get('edit')!r}. Known are: {', '.join(sorted(registry))}."
+        )
+    return cls.from_json(data, read_block)
+
+
+_TARGETS = ("target", "after", "before", "keep", "input")
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **{name: (lambda v: is_pattern(v), "a path, a pattern, an index or a list of them")
+       for name in _TARGETS},
+    "targets": (
+        lambda v: isinstance(v, (list, tuple)) and all(map(is_pattern, v)), "a list of targets"),
+    "name": (lambda v: isinstance(v, str), "a text"),
+    "call": (lambda v: v is None or _is_int(v), "a whole number"),
+    "expect": (lambda v: v is None or _is_int(v), "a whole number"),
+    "count": (lambda v: v is None or _is_int(v), "a whole number"),
+    "label": (lambda v: isinstance(v, str), "a text"),
+    "weights": (lambda v: v in ("match", "slice", "none"), "'match', 'slice' or 'none'"),
+    "on_mismatch": (
+        lambda v: v in ("error", "reinit", "slice"), "'error', 'reinit' or 'slice'"),
+}
+
+
+def check(kind: str, name: str, value: Any) -> Any:
+    """A field's value from JSON, checked; lists become tuples.
+
+    Raises:
+        EditError: it is of the wrong type.
+    """
+    good, wanted = _CHECKS[name]
+    if not good(value):
+        raise EditError(f"In the edit '{kind}', {name!r} must be {wanted}, not {value!r:.80}.")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _to_data(value: Any) -> Any:
+    if isinstance(value, Block):
+        if value.data is None:
+            raise EditError(f"Keras cannot serialize the block {value.code}.")
+        return list(value.data)
+    if isinstance(value, tuple):
+        return [_to_data(item) for item in value]
+    return value.to_json() if isinstance(value, Edit) else value
+
+
+def _to_code(name: str, value: Any) -> str:
+    if isinstance(value, Block):
+        return value.code
+    if name in _TARGETS:
+        return target_code(value)
+    if name == "targets":
+        return ", ".join(target_code(item) for item in value)
+    return repr(value)
+
+
+def tensors_of(call: Call) -> list[Ref]:
+    """The different tensors that a call takes, masks aside."""
+    kwargs = {k: v for k, v in call.kwargs.items() if not (k == "mask" or k.endswith("_mask"))}
+    return list(dict.fromkeys(iter_refs((call.args, kwargs))))
+
+
+def choose_input(work: Workspace, entry: Entry, call: Call, which: Any, argument: str) -> Ref:
+    """Which of a call's input tensors is meant: by number, by path of what makes it, or the only one.
+
+    Raises:
+        StructureError: it has several and none was chosen, or has none at all.
+        TargetError: the choice names none of them.
+    """
+    refs = tensors_of(call)
+    net = work.graph.net_of(entry.owner)
+    prefix = entry.path[: len(entry.path) - len(work.spec(entry.layer).name)]
+    makers = [prefix + work.spec(net.by_id[ref.call].layer).name for ref in refs]
+    listing = ", ".join(f"{i}: '{maker}'" for i, maker in enumerate(makers))
+    if not refs:
+        raise StructureError(f"'{entry.path}' is an input of the model and takes nothing.")
+    if which is None:
+        if len(refs) > 1:
+            raise StructureError(
+                f"'{entry.path}' ({work.spec(entry.layer).cls.__name__}) takes {len(refs)} "
+                f"tensors. Say which with {argument}=, a number or a path: {listing}."
+            )
+        return refs[0]
+    if _is_int(which):
+        if not 0 <= which < len(refs):
+            raise TargetError(f"'{entry.path}' has no input {which}. It takes {listing}.")
+        return refs[which]
+    chosen = [ref for ref, maker in zip(refs, makers, strict=True)
+              if maker == which or maker == f"{prefix}{which}"]
+    if len(chosen) != 1:
+        raise TargetError(f"{argument}={which!r} names no single input of '{entry.path}': {listing}.")
+    return chosen[0]
+
+
+def require_free(work: Workspace, owner: LayerId, name: str, path: str) -> None:
+    """Raises `NameTaken` where a layer of the model has the name already."""
+    if any(work.spec(i).name == name for i in work.graph.net_of(owner).calls_of):
+        raise NameTaken(f"'{path}' cannot be called '{name}': another layer beside it is.")

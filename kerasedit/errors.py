@@ -1,0 +1,33 @@
+"""The errors that kerasedit raises. Each says which layer, which shapes, and what to do."""
+
+from __future__ import annotations
+
+
+class EditError(ValueError):
+    """An edit, a file or a request that cannot be carried out; nothing was changed."""
+
+
+class TargetError(EditError, LookupError):
+    """A target names no layer, or another number of layers than the method needs."""
+
+    def __str__(self) -> str:  # LookupError alone would show the message quoted, as KeyError does
+        return str(self.args[0]) if self.args else ""
+
+
+class ShapeMismatch(EditError):
+    """Shapes that no longer fit: an input that a layer cannot take, or a weight of another shape."""
+
+
+class StructureError(EditError):
+    """The structure of the model cannot be edited in this way."""
+
+
+class NameTaken(EditError):
+    """The name belongs to another layer, variable or file."""
+
+
+class ModelFileError(EditError, OSError):
+    """A model file that is missing, unreadable, not a Keras model, or not safe to load."""
+
+    def __str__(self) -> str:  # OSError would render a single argument with its own rules
+        return str(self.args[0]) if self.args else ""

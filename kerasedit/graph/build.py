@@ -1,0 +1,286 @@
+"""From a graph to a Keras model of its own, with fresh layers and no initializer run in vain."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from .. import _keras
+from ..errors import EditError, StructureError
+from .model_graph import Call, LayerId, LayerSpec, ModelGraph, Network, Ref, map_leaves
+from .read import PLAIN_MODELS, read_model
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A value of which only the leading part within `limit` is meant."""
+
+    value: Any
+    limit: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """The values of a layer: one per variable (None: start fresh), and its files (vocabularies)."""
+
+    values: tuple[Any, ...] = ()
+    assets: Mapping[str, bytes] = field(default_factory=dict)
+
+
+Supply = Callable[[LayerId], LayerState | None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model and the live layer behind each identity of its graph."""
+
+    model: keras.Model
+    layers: Mapping[LayerId, Any]
+
+
+def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A fresh layer or op with the spec's name and configuration, and no weights of the old one.
+
+    Raises:
+        StructureError: the class cannot be made from its own configuration.
+    """
+    if spec.kind == "op":
+        return _keras.copy_op(spec.prototype, spec.name)
+    assert spec.config is not None
+    config = {**copy.deepcopy(spec.config), "name": spec.name}
+    if isinstance(spec.prototype, keras.layers.Lambda):
+        return _keras.copy_lambda(spec.prototype, spec.name)
+    try:
+        with keras.saving.custom_object_scope(dict(custom_objects or {})):
+            return spec.cls.from_config(config)
+    except Exception as problem:
+        cls = spec.cls.__name__
+        raise StructureError(
+            f"The layer '{spec.name}' of class {cls} cannot be made again from its own "
+            f"configuration. {cls}.from_config(layer.get_config()) has to work: check that "
+            "get_config() returns every argument of the constructor. Keras said: "
+            f"{str(problem).strip().splitlines()[0] if str(problem).strip() else problem!r}"
+        ) from problem
+
+
+class Builder:
+    """Builds one graph. Layers are made once per identity, so shared layers stay shared."""
+
+    def __init__(self, graph: ModelGraph, custom_objects: Mapping[str, Any] | None = None) -> None:
+        self.graph = graph
+        self.custom_objects = custom_objects
+        self.layers: dict[LayerId, Any] = {}
+
+    def build(self) -> keras.Model:
+        model = self._layer(self.graph.root)
+        self._set_flags()
+        return model
+
+    def _layer(self, layer_id: LayerId) -> Any:
+        made = self.layers.get(layer_id)
+        if made is None:
+            spec = self.graph.layers[layer_id]
+            made = self._model(spec) if spec.net is not None else self._plain(spec)
+            self.layers[layer_id] = made
+        return made
+
+    def _plain(self, spec: LayerSpec) -> Any:
+        return make_layer(spec, self.custom_objects)
+
+    def _model(self, spec: LayerSpec) -> keras.Model:
+        net = spec.net
+        assert net is not None
+        if spec.prototype is not None:
+            model = self._subclass(spec)
+        elif net.chain:
+            model = keras.Sequential(
+                [self._layer(call.layer) for call in net.calls], name=spec.name
+            )
+        else:
+            tensors = self._call_all(net)
+            model = keras.Model(
+                map_leaves(tensors.__getitem__, net.inputs),
+                map_leaves(tensors.__getitem__, net.outputs),
+                name=spec.name,
+            )
+            if net.output_names and list(net.output_names) != list(model.output_names):
+                model.output_names = list(net.output_names)
+        policy = (spec.config or {}).get("dtype")
+        if policy is not None and policy != model.dtype_policy:
+            model.dtype_policy = policy
+        return model
+
+    def _call_all(self, net: Network) -> dict[Ref, Any]:
+        tensors: dict[Ref, Any] = {}
+        for call in net.calls:
+            layer = self._layer(call.layer)
+            if isinstance(layer, keras.layers.InputLayer):
+                output = layer.output
+            else:
+                output = call_on(layer, call, tensors.__getitem__)
+            for index, tensor in enumerate(keras.tree.flatten(output)):
+                tensors[Ref(call.id, index)] = tensor
+        return tensors
+
+    def _subclass(self, spec: LayerSpec) -> keras.Model:
+        """A model of a class of its own whose structure was not edited, made by its own class."""
+        model = copy_subclass(spec.prototype, self.custom_objects)
+        graph, objects = read_model(model)
+        old_net, new_net = spec.net, graph.net
+        assert old_net is not None
+        self._match(self.graph, old_net, graph, new_net, objects, spec.name)
+        return model
+
+    def _match(
+        self,
+        old_graph: ModelGraph,
+        old: Network,
+        new_graph: ModelGraph,
+        new: Network,
+        objects: Mapping[LayerId, Any],
+        name: str,
+    ) -> None:
+        """Ties the layers of a model that its class made to the identities of the graph."""
+        if len(old.calls) != len(new.calls):
+            raise _unfaithful(name)
+        for a, b in zip(old.calls, new.calls, strict=True):
+            left, right = old_graph.layers[a.layer], new_graph.layers[b.layer]
+            if left.cls is not right.cls:
+                raise _unfaithful(name)
+            self.layers[a.layer] = objects[b.layer]
+            if left.net is not None and right.net is not None:
+                self._match(old_graph, left.net, new_graph, right.net, objects, name)
+
+    def _set_flags(self) -> None:
+        for layer_id, layer in self.layers.items():
+            spec = self.graph.layers[layer_id]
+            flag = self.graph.flags.get(layer_id)
+            if flag is None or flag == layer.trainable:
+                continue
+            if spec.net is not None:
+                _keras.set_own_flag(layer, flag)
+            else:
+                _keras.set_layer_flag(layer, flag)
+
+
+def _unfaithful(name: str) -> StructureError:
+    return StructureError(
+        f"The model '{name}' made from its own configuration has another structure than the one "
+        "given, so it cannot be copied. Give its class a get_config() that tells the whole, or work "
+        "on the model itself with in_place=True."
+    )
+
+
+def copy_subclass(model: keras.Model, custom_objects: Mapping[str, Any] | None) -> keras.Model:
+    """A model of the same class, built, weights fresh.
+
+    Raises:
+        StructureError: the class cannot be made from its own configuration.
+    """
+    objects = {type(model).__name__: type(model), **(custom_objects or {})}
+    try:
+        with keras.saving.custom_object_scope(objects):
+            fresh = type(model).from_config(model.get_config())
+            if not fresh.built:
+                fresh.build_from_config(model.get_build_config())
+    except Exception as problem:
+        raise StructureError(
+            f"The model '{model.name}' of class {type(model).__name__} cannot be copied: its class "
+            "cannot be made from its own configuration. Add get_config() and from_config() to it, "
+            "or work on the model itself with in_place=True."
+        ) from problem
+    if fresh.name != model.name:
+        fresh.name = model.name
+    return fresh
+
+
+def call_on(layer: Any, call: Call, tensor_of: Callable[[Ref], Any]) -> Any:
+    """Calls a layer as the graph says, with `tensor_of` in place of every `Ref`."""
+
+    def fill(leaf: Any) -> Any:
+        return tensor_of(leaf) if isinstance(leaf, Ref) else leaf
+
+    args = map_leaves(fill, call.args)
+    kwargs = {name: map_leaves(fill, value) for name, value in call.kwargs.items()}
+    return layer(*args, **kwargs)
+
+
+def build_model(
+    graph: ModelGraph, supply: Supply, custom_objects: Mapping[str, Any] | None = None
+) -> Built:
+    """A Keras model of its own for a graph.
+
+    Args:
+        graph: what to build; every call inferred.
+        supply: gives the state of a layer, None where it starts fresh.
+        custom_objects: classes and functions that layers' configurations name.
+
+    Raises:
+        StructureError: a layer cannot be made again.
+        EditError: a layer refuses to be called as the graph says.
+    """
+    builder = Builder(graph, custom_objects)
+    with _keras.deferred() as pending:
+        try:
+            model = builder.build()
+        except EditError:
+            raise
+        except Exception as problem:
+            raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
+    for layer_id, layer in builder.layers.items():
+        net = graph.layers[layer_id].net
+        if isinstance(layer, keras.Layer) and (net is None or net.opaque):
+            state = supply(layer_id)
+            if state is not None:
+                restore(layer, state, graph.layers[layer_id])
+    for variable in pending:
+        _keras.initialize(variable)
+    return Built(model, builder.layers)
+
+
+def capture(layer: Any) -> LayerState:
+    """The present state of a layer."""
+    if not isinstance(layer, keras.Layer):
+        return LayerState()
+    values = tuple(_keras.snapshot(v) for _, v, _ in _keras.named_variables(layer))
+    return LayerState(values, _keras.read_assets(layer))
+
+
+def restore(layer: Any, state: LayerState, spec: LayerSpec) -> None:
+    """Gives a fresh layer the values of a state; what the state leaves open is initialised."""
+    variables = [v for _, v, _ in _keras.named_variables(layer)] if state.values else []
+    if len(variables) != len(state.values):
+        raise StructureError(
+            f"The layer '{spec.name}' made from its own configuration has {len(variables)} "
+            f"variables where the source has {len(state.values)}, so its weights cannot be kept."
+        )
+    for variable, value in zip(variables, state.values, strict=True):
+        if value is None:
+            _keras.initialize(variable)
+        elif isinstance(value, Overlap):
+            _keras.initialize(variable)
+            _assign_overlap(variable, value)
+        elif tuple(value.shape) != tuple(variable.shape):
+            raise StructureError(
+                f"The variable '{variable.name}' of layer '{spec.name}' has shape "
+                f"{tuple(variable.shape)} in the copy and {tuple(value.shape)} in the source."
+            )
+        else:
+            _keras.give_value(variable, value)
+    _keras.write_assets(layer, state.assets)
+
+
+def _assign_overlap(variable: Any, part: Overlap) -> None:
+    whole = keras.ops.convert_to_numpy(variable).copy()
+    old = keras.ops.convert_to_numpy(part.value)
+    region = tuple(
+        slice(0, min(sizes)) for sizes in zip(whole.shape, old.shape, part.limit, strict=True)
+    )
+    whole[region] = old[region].astype(whole.dtype)
+    variable.assign(whole)
+
+

@@ -1,0 +1,363 @@
+"""Shapes, dtypes and weights of an edited graph, by inference alone: nothing is allocated.
+
+Only what lies downstream of a change is looked at. A layer whose input changed is made anew from its
+configuration, without values, and called on symbolic tensors, so Keras's own checks speak. Where its
+weights then have other shapes than before, the layer becomes a new one (a new identity) that takes
+from the old what `on_mismatch` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import keras
+
+from .. import _keras
+from ..errors import EditError, ShapeMismatch, StructureError
+from .build import call_on, make_layer
+from .model_graph import (
+    Call,
+    LayerId,
+    LayerSpec,
+    ModelGraph,
+    Network,
+    Origin,
+    Ref,
+    TensorSpec,
+    VariableSpec,
+    fresh_id,
+)
+from .read import tensor_spec, variable_specs
+
+OnMismatch = Literal["error", "reinit", "slice"]
+POLICIES: tuple[OnMismatch, ...] = ("error", "reinit", "slice")
+
+
+@dataclass
+class Findings:
+    """What inference found out about an edited graph."""
+
+    shape_changes: list[tuple[str, Any, Any]] = field(default_factory=list)
+    reinitialized: list[str] = field(default_factory=list)
+    sliced: list[str] = field(default_factory=list)
+
+
+def show_shape(shape: Any) -> str:
+    return str(tuple(shape))
+
+
+def infer(
+    graph: ModelGraph,
+    *,
+    on_mismatch: OnMismatch = "error",
+    custom_objects: Mapping[str, Any] | None = None,
+) -> tuple[ModelGraph, Findings]:
+    """Fills in what the edited calls of a graph put out, and what follows downstream of them.
+
+    Args:
+        graph: calls whose `outputs` are None are new or were rewired.
+        on_mismatch: what becomes of a weight whose shape no longer fits.
+        custom_objects: classes and functions that layers' configurations name.
+
+    Raises:
+        ShapeMismatch: a layer cannot take its input, or with `on_mismatch="error"` has a weight that
+            no longer fits.
+    """
+    if on_mismatch not in POLICIES:
+        raise EditError(f"on_mismatch must be one of {', '.join(POLICIES)}, not {on_mismatch!r}.")
+    run = _Inference(graph, on_mismatch, custom_objects)
+    with _keras.preserved_random(), _keras.deferred():
+        run.network(graph.root, "")
+    return run.result(), run.findings
+
+
+class _Inference:
+    def __init__(
+        self,
+        graph: ModelGraph,
+        on_mismatch: OnMismatch,
+        custom_objects: Mapping[str, Any] | None,
+    ) -> None:
+        self.graph = graph
+        self.on_mismatch = on_mismatch
+        self.custom_objects = custom_objects
+        self.findings = Findings()
+        self.specs: dict[LayerId, LayerSpec] = {}  # layers with something new
+        self.renewed: dict[LayerId, LayerId] = {}  # layers that got another identity
+        self.abstract: dict[LayerId, Any] = {}  # fresh layers without values
+        self.visited: dict[LayerId, bool] = {}  # networks done: did their outputs change?
+        self.inherited: set[Origin] = set()  # each old weight has one heir
+
+    def spec(self, layer_id: LayerId) -> LayerSpec:
+        return self.specs.get(layer_id) or self.graph.layers[layer_id]
+
+    # -- networks --------------------------------------------------------------------------------
+
+    def network(self, owner: LayerId, prefix: str) -> bool:
+        """Infers a network; returns whether what it puts out changed."""
+        if owner in self.visited:
+            return self.visited[owner]
+        net = self.graph.net_of(owner)
+        self.visited[owner] = False
+        if net.opaque:
+            return False
+        known: dict[int, tuple[TensorSpec, ...]] = {}
+        changed: set[int] = set()  # calls whose outputs are not what they were
+        calls: list[Call] = []
+        for call in net.calls:
+            spec = self.graph.layers[call.layer]
+            path = prefix + spec.name
+            inner = spec.net is not None and self.network(call.layer, path + "/")
+            stale = (
+                call.outputs is None
+                or inner
+                or call.layer in self.renewed
+                or bool(changed and any(ref.call in changed for ref in call.refs))
+            )
+            outputs = call.outputs
+            if stale:
+                outputs = self.call(call, path, known, net, prefix)
+                if outputs != call.outputs:
+                    changed.add(call.id)
+                    if call.outputs is not None:
+                        self._note_shape_change(path, call.outputs, outputs)
+                    call = replace(call, outputs=outputs)
+            assert outputs is not None
+            known[call.id] = outputs
+            calls.append(call)
+        if changed:
+            before = [net.by_id[ref.call].outputs for ref in net.output_refs]
+            self.specs[owner] = replace(self.spec(owner), net=replace(net, calls=tuple(calls)))
+            after = [known[ref.call] for ref in net.output_refs]
+            self.visited[owner] = before != after
+        return self.visited[owner]
+
+    def _note_shape_change(
+        self, path: str, before: tuple[TensorSpec, ...], after: tuple[TensorSpec, ...]
+    ) -> None:
+        old, new = [s.shape for s in before], [s.shape for s in after]
+        if old != new:
+            single = len(old) == len(new) == 1
+            self.findings.shape_changes.append(
+                (path, old[0], new[0]) if single else (path, tuple(old), tuple(new))
+            )
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def call(
+        self,
+        call: Call,
+        path: str,
+        known: Mapping[int, tuple[TensorSpec, ...]],
+        net: Network,
+        prefix: str,
+    ) -> tuple[TensorSpec, ...]:
+        """What a call puts out, its layer being checked against what it now takes."""
+        spec = self.spec(call.layer)
+        if spec.net is not None:
+            return self._nested(call, spec, path, known)
+        layer = self.abstract.get(call.layer)
+        first_use = layer is None
+        if layer is None:
+            layer = self.abstract[call.layer] = make_layer(spec, self.custom_objects)
+            first = net.calls_of[call.layer][0]
+            if first.id != call.id and all(ref.call in known for ref in first.refs):
+                # A shared layer is built by its first call, whatever changed later.
+                self._symbolic(layer, first, path, known)
+        outputs = self._symbolic(layer, call, path, known)
+        if first_use and spec.kind == "layer":
+            self._compare_weights(spec, layer, path)
+        return outputs
+
+    def _symbolic(
+        self, layer: Any, call: Call, path: str, known: Mapping[int, tuple[TensorSpec, ...]]
+    ) -> tuple[TensorSpec, ...]:
+        if isinstance(layer, keras.layers.InputLayer):
+            return (tensor_spec(layer.output),)
+        for ref in call.refs:
+            if ref.index >= len(known[ref.call]):
+                raise StructureError(
+                    f"The layer '{path}' takes output {ref.index} of a layer that now has "
+                    f"{len(known[ref.call])}."
+                )
+        try:
+            result = call_on(layer, call, lambda ref: _symbol(known[ref.call][ref.index]))
+        except EditError:
+            raise
+        except Exception as problem:
+            taken = ", ".join(show_shape(known[ref.call][ref.index].shape) for ref in call.refs)
+            raise ShapeMismatch(
+                f"The layer '{path}' ({type(layer).__name__}) cannot take an input of shape "
+                f"{taken}. Keras said: {_reason(problem)} Change what comes before it, or replace "
+                f"or remove '{path}' too."
+            ) from problem
+        return tuple(tensor_spec(tensor) for tensor in keras.tree.flatten(result))
+
+    def _nested(
+        self,
+        call: Call,
+        spec: LayerSpec,
+        path: str,
+        known: Mapping[int, tuple[TensorSpec, ...]],
+    ) -> tuple[TensorSpec, ...]:
+        net = spec.net
+        assert net is not None
+        given = [known[ref.call][ref.index] for ref in call.refs]
+        wanted = [net.spec(ref) for ref in net.input_refs]
+        if len(given) == len(wanted):
+            if all(_fits(g, w) for g, w in zip(given, wanted, strict=True)):
+                if all(g.shape == w.shape for g, w in zip(given, wanted, strict=True)):
+                    return net.output_specs
+                return self._with_inputs(net, given, path)
+        raise ShapeMismatch(
+            f"The nested model '{path}' takes {_shapes(wanted)} and would be given "
+            f"{_shapes(given)}. Change what comes before it, or give it another input first."
+        )
+
+    def _with_inputs(
+        self, net: Network, given: list[TensorSpec], path: str
+    ) -> tuple[TensorSpec, ...]:
+        """What a nested model puts out for an input that is open in its own picture."""
+        known: dict[int, tuple[TensorSpec, ...]] = {}
+        for ref, spec in zip(net.input_refs, given, strict=True):
+            known[ref.call] = (spec,)
+        for call in net.calls:
+            if call.id in known:
+                continue
+            inner = self.spec(call.layer)
+            if inner.net is not None:
+                known[call.id] = self._nested(call, inner, f"{path}/{inner.name}", known)
+            else:
+                layer = make_layer(inner, self.custom_objects)
+                known[call.id] = self._symbolic(layer, call, f"{path}/{inner.name}", known)
+        return tuple(known[ref.call][ref.index] for ref in net.output_refs)
+
+    # -- weights ---------------------------------------------------------------------------------
+
+    def _compare_weights(self, spec: LayerSpec, layer: Any, path: str) -> None:
+        """Looks whether a layer's weights still have their shapes, and renews it if not."""
+        found = variable_specs(layer)
+        if spec.variables is None:
+            self.specs[spec.id] = self._adopt(spec, found, path)
+            return
+        old = spec.variables
+        if [v.shape for v in found] == [v.shape for v in old]:
+            return
+        if self.on_mismatch == "error" or len(found) != len(old):
+            raise ShapeMismatch(self._describe_mismatch(path, old, found))
+        origins: dict[int, Origin] = {}
+        for index, (before, after) in enumerate(zip(old, found, strict=True)):
+            if before.shape == after.shape:
+                origins[index] = Origin(spec.id, index)
+            elif self.on_mismatch == "slice" and len(before.shape) == len(after.shape):
+                origins[index] = Origin(spec.id, index, overlap=True)
+                self.findings.sliced.append(f"{path}/{before.name}")
+            else:
+                self.findings.reinitialized.append(f"{path}/{before.name}")
+        new_id = fresh_id()
+        self.renewed[spec.id] = new_id
+        variables = tuple(replace(a, name=b.name) for a, b in zip(found, old, strict=True))
+        self.specs[new_id] = replace(spec, id=new_id, variables=variables, origins=origins)
+
+    def _adopt(
+        self, spec: LayerSpec, found: tuple[VariableSpec, ...], path: str
+    ) -> LayerSpec:
+        """A new layer's variables are known now; what it inherits is matched by name and shape."""
+        origins: dict[int, Origin] = {}
+        for index, variable in enumerate(found):
+            if not variable.weight or not spec.heritage:
+                continue
+            match = self._best(variable, [o for o in spec.heritage if o not in self.inherited])
+            if match is None:
+                self.findings.reinitialized.append(f"{path}/{variable.name}")
+                continue
+            self.inherited.add(match)
+            same = self._variable(match).shape == variable.shape
+            origins[index] = replace(match, overlap=not same)
+            if not same:
+                self.findings.sliced.append(f"{path}/{variable.name}")
+        return replace(spec, variables=found, origins=origins, heritage=())
+
+    def _variable(self, origin: Origin) -> VariableSpec:
+        return (self.spec(origin.layer).variables or ())[origin.index]
+
+    def _best(self, variable: VariableSpec, free: list[Origin]) -> Origin | None:
+        """The old weight for a new one: of the same name and shape, else (slice) the same rank."""
+        leaf = variable.name.rsplit("/", 1)[-1]
+        named = [o for o in free if self._variable(o).name.rsplit("/", 1)[-1] == leaf]
+        for origin in named:
+            if self._variable(origin).shape == variable.shape:
+                return origin
+        for origin in named:
+            if origin.overlap and len(self._variable(origin).shape) == len(variable.shape):
+                return origin
+        return None
+
+    def _describe_mismatch(
+        self, path: str, old: tuple[VariableSpec, ...], new: tuple[VariableSpec, ...]
+    ) -> str:
+        if len(old) != len(new):
+            what = f"it would have {len(new)} weights and has {len(old)}"
+        else:
+            what = "; ".join(
+                f"'{path}/{a.name}' has shape {show_shape(a.shape)} and would need "
+                f"{show_shape(b.shape)}"
+                for a, b in zip(old, new, strict=True)
+                if a.shape != b.shape
+            )
+        return (
+            f"The weights of layer '{path}' no longer fit: {what}. Pass on_mismatch=\"reinit\" to "
+            'build them afresh, or on_mismatch="slice" to keep the overlapping part.'
+        )
+
+    # -- result ----------------------------------------------------------------------------------
+
+    def result(self) -> ModelGraph:
+        """The graph with what was found, layers of another identity put in place everywhere."""
+        layers = {**self.graph.layers, **self.specs}
+        flags = dict(self.graph.flags)
+        if self.renewed:
+            for old, new in self.renewed.items():
+                flags[new] = flags.get(old, True)
+            for layer_id, spec in list(layers.items()):
+                if spec.net is not None and self.renewed.keys() & spec.net.calls_of.keys():
+                    calls = tuple(
+                        replace(call, layer=self.renewed.get(call.layer, call.layer))
+                        for call in spec.net.calls
+                    )
+                    layers[layer_id] = replace(spec, net=replace(spec.net, calls=calls))
+        return ModelGraph(self.graph.root, layers, flags).compact()
+
+
+def heritage(old: LayerSpec, mode: Literal["match", "slice", "none"]) -> tuple[Origin, ...]:
+    """What a replacement of `old` may inherit."""
+    if mode == "none":
+        return ()
+    return tuple(
+        Origin(old.id, index, overlap=mode == "slice")
+        for index, variable in enumerate(old.variables or ())
+        if variable.weight
+    )
+
+
+def _symbol(spec: TensorSpec) -> keras.KerasTensor:
+    return keras.KerasTensor(spec.shape, dtype=spec.dtype, sparse=spec.sparse)
+
+
+def _fits(given: TensorSpec, wanted: TensorSpec) -> bool:
+    return len(given.shape) == len(wanted.shape) and all(
+        w is None or g is None or g == w for g, w in zip(given.shape, wanted.shape, strict=True)
+    )
+
+
+def _shapes(specs: list[TensorSpec]) -> str:
+    return ", ".join(show_shape(spec.shape) for spec in specs)
+
+
+def _reason(problem: BaseException) -> str:
+    """The first paragraph of Keras's message, as one sentence."""
+    text = str(problem).strip().split("\n\n")[0]
+    text = " ".join(text.split()) or type(problem).__name__
+    return text if text.endswith((".", "!", "?")) else text + "."

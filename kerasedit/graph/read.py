@@ -1,0 +1,216 @@
+"""From a Keras model to its graph. The model is only looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from .. import _keras
+from ..errors import StructureError
+from .model_graph import (
+    Call,
+    LayerId,
+    LayerSpec,
+    ModelGraph,
+    Network,
+    Ref,
+    TensorSpec,
+    VariableSpec,
+    fresh_id,
+    iter_refs,
+    map_leaves,
+)
+
+PLAIN_MODELS = (keras.Sequential, _keras.Functional)
+
+
+class Reader:
+    """Reads one model; `objects` remembers which live layer each identity was read from."""
+
+    def __init__(self) -> None:
+        self.specs: dict[LayerId, LayerSpec] = {}
+        self.flags: dict[LayerId, bool] = {}
+        self.objects: dict[LayerId, Any] = {}
+        self._ids: dict[int, LayerId] = {}
+
+    def read(self, model: keras.Model) -> ModelGraph:
+        root = self.layer(model)
+        return ModelGraph(root, self.specs, self.flags)
+
+    def layer(self, operation: Any) -> LayerId:
+        """The identity of a layer or op, read on its first use (layers may be shared)."""
+        known = self._ids.get(id(operation))
+        if known is not None:
+            return known
+        layer_id = self._ids[id(operation)] = fresh_id()
+        self.objects[layer_id] = operation
+        self.specs[layer_id] = self._spec(layer_id, operation)
+        if isinstance(operation, keras.Layer):
+            self.flags[layer_id] = bool(operation.trainable)
+        return layer_id
+
+    def _spec(self, layer_id: LayerId, operation: Any) -> LayerSpec:
+        cls, name = type(operation), operation.name
+        if not isinstance(operation, keras.Layer):
+            return LayerSpec(layer_id, "op", name, cls, variables=(), prototype=operation)
+        if isinstance(operation, keras.Model):
+            return self._model(layer_id, operation)
+        kind = "input" if isinstance(operation, keras.layers.InputLayer) else "layer"
+        return LayerSpec(
+            layer_id,
+            kind,
+            name,
+            cls,
+            config=layer_config(operation),
+            variables=variable_specs(operation) if operation.built else None,
+            prototype=prototype_of(operation),
+        )
+
+    def _model(self, layer_id: LayerId, model: keras.Model) -> LayerSpec:
+        functional = _keras.functional_of(model)
+        if functional is not None:
+            net = self._network(model, functional)
+        elif isinstance(model, keras.Sequential):
+            raise StructureError(
+                f"The Sequential model '{model.name}' is not built, so its shapes are not known. "
+                "Add a keras.Input as its first layer, call model.build(input_shape), or call it "
+                "on data once."
+            )
+        else:
+            net = self._opaque(model)
+        return LayerSpec(
+            layer_id,
+            "model",
+            model.name,
+            type(model),
+            config={"dtype": model.dtype_policy},
+            # A functional model's variables are its layers'; of an opaque one only it knows them.
+            variables=None,
+            net=net,
+            prototype=model if type(model) not in PLAIN_MODELS else None,
+        )
+
+    def _network(self, model: keras.Model, functional: Any) -> Network:
+        nodes = _keras.nodes_in_data_order(functional)
+        refs: dict[int, Ref] = {}  # id of a KerasTensor -> where it comes from
+        numbers = {id(node): fresh_id() for node in nodes}
+        for node in nodes:
+            for index, tensor in enumerate(node.outputs):
+                refs[id(tensor)] = Ref(numbers[id(node)], index)
+
+        def to_ref(leaf: Any) -> Any:
+            return refs[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
+
+        calls: list[Call] = []
+        for node in nodes:
+            kwargs = {
+                name: value
+                for name, value in node.arguments.kwargs.items()
+                if not self._is_implied_mask(name, value, node.arguments)
+            }
+            calls.append(
+                Call(
+                    numbers[id(node)],
+                    self.layer(node.operation),
+                    map_leaves(to_ref, node.arguments.args),
+                    map_leaves(to_ref, kwargs),
+                    tuple(tensor_spec(tensor) for tensor in node.outputs),
+                )
+            )
+        inputs = map_leaves(to_ref, _keras.input_structure(functional))
+        outputs = map_leaves(to_ref, _keras.output_structure(functional))
+        return Network(
+            tuple(_reachable(calls, inputs, outputs)),
+            inputs,
+            outputs,
+            chain=isinstance(model, keras.Sequential),
+            output_names=tuple(getattr(functional, "output_names", ())),
+        )
+
+    @staticmethod
+    def _is_implied_mask(name: str, value: Any, arguments: Any) -> bool:
+        """Masks that Keras filled in are left out: a rebuild fills in those of the edited graph."""
+        if not (name == "mask" or name.endswith("_mask")) or value is None:
+            return False
+        if not isinstance(value, keras.KerasTensor):
+            return False
+        implied = _keras.implied_mask(arguments)
+        return implied is not None and _keras.same_computation(value, implied)
+
+    def _opaque(self, model: keras.Model) -> Network:
+        if not model.built:
+            raise StructureError(
+                f"The model '{model.name}' is not built, so its layers and shapes are not known. "
+                "Call it on data once, or call model.build(input_shape)."
+            )
+        calls = [Call(fresh_id(), self.layer(layer), outputs=()) for layer in model.layers]
+        return Network(tuple(calls), [], [], opaque=True)
+
+
+def _reachable(calls: list[Call], inputs: Any, outputs: Any) -> list[Call]:
+    """The calls that outputs need, inputs included: implied masks leave ops that none needs."""
+    by_id = {call.id: call for call in calls}
+    needed = {ref.call for ref in iter_refs((inputs, outputs))}
+    for call in reversed(calls):
+        if call.id in needed:
+            needed.update(ref.call for ref in by_id[call.id].refs)
+    return [call for call in calls if call.id in needed]
+
+
+def read_model(model: keras.Model) -> tuple[ModelGraph, dict[LayerId, Any]]:
+    """The graph of a built model, and the live layer behind each identity.
+
+    Raises:
+        StructureError: the model is not built, or one of its layers cannot tell its configuration.
+    """
+    reader = Reader()
+    return reader.read(model), reader.objects
+
+
+def tensor_spec(tensor: Any) -> TensorSpec:
+    return TensorSpec(
+        tuple(tensor.shape),
+        keras.backend.standardize_dtype(tensor.dtype),
+        bool(getattr(tensor, "sparse", False)),
+        bool(getattr(tensor, "ragged", False)),
+    )
+
+
+def variable_specs(layer: Any) -> tuple[VariableSpec, ...]:
+    """What the variables of a built layer are, in the order of `layer.variables`."""
+    weights = {id(v) for v in layer.weights}
+    pinned = {id(v) for v in _keras.pinned_variables(layer)}
+    return tuple(
+        VariableSpec(
+            name,
+            tuple(variable.shape),
+            keras.backend.standardize_dtype(variable.dtype),
+            id(variable) in weights,
+            made_to_train and id(variable) not in pinned,
+        )
+        for name, variable, made_to_train in _keras.named_variables(layer)
+    )
+
+
+def prototype_of(layer: Any) -> Any:
+    """The live object where a config would not tell the whole."""
+    return layer if isinstance(layer, keras.layers.Lambda) else None
+
+
+def layer_config(layer: Any) -> dict[str, Any]:
+    """`layer.get_config()`, or an error that says what to add."""
+    try:
+        return layer.get_config()
+    except Exception as problem:
+        cls = type(layer).__name__
+        raise StructureError(
+            f"The layer '{layer.name}' of class {cls} cannot tell its configuration, so no copy of "
+            f"it can be made. Add a get_config() to {cls} that returns its constructor's arguments "
+            f"(start from super().get_config()). Keras said: {_first_line(problem)}"
+        ) from problem
+
+
+def _first_line(problem: BaseException) -> str:
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return lines[0] if lines else type(problem).__name__

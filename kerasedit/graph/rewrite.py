@@ -1,0 +1,139 @@
+"""Rewiring one network: a draft that edits change, and that becomes a network again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from .model_graph import Call, CallId, LayerId, Network, Ref, fresh_id, iter_refs, map_refs
+
+
+class Draft:
+    """A network in the making. Calls stay in an order in which data flows."""
+
+    def __init__(self, net: Network) -> None:
+        self._net = net
+        self.calls: list[Call] = list(net.calls)
+        self.inputs = net.inputs
+        self.outputs = net.outputs
+        self.output_names = net.output_names
+
+    def call(self, layer: LayerId, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Ref:
+        """Adds a call right behind the last of what it takes; returns its first output."""
+        added = Call(fresh_id(), layer, args, dict(kwargs or {}))
+        producers = {ref.call for ref in added.refs}
+        position = 0
+        for index, call in enumerate(self.calls):
+            if call.id in producers:
+                position = index + 1
+        self.calls.insert(position, added)
+        return Ref(added.id)
+
+    def redirect(
+        self, old: Ref, new: Ref, *, only: Collection[CallId] | None = None, keep: Collection[CallId] = ()
+    ) -> None:
+        """Lets what takes `old` take `new`: all calls and the outputs, or `only` some calls.
+
+        `keep` names calls that go on taking `old`.
+        """
+
+        def change(ref: Ref) -> Ref:
+            return new if ref == old else ref
+
+        for index, call in enumerate(self.calls):
+            if call.id in keep or (only is not None and call.id not in only) or old not in call.refs:
+                continue
+            self.calls[index] = Call(
+                call.id, call.layer, map_refs(change, call.args), map_refs(change, call.kwargs)
+            )
+        if only is None:
+            self.outputs = map_refs(change, self.outputs)
+
+    def discard(self, calls: Iterable[CallId]) -> None:
+        """Takes calls out; whatever took their outputs must have been redirected before."""
+        gone = set(calls)
+        self.calls = [call for call in self.calls if call.id not in gone]
+
+    def splice(self, block: Network, inputs: list[Ref], layers: Mapping[LayerId, LayerId]) -> Ref:
+        """Adds the calls of another network on the given tensors; returns what comes out.
+
+        `layers` tells under which identities the block's layers are known here.
+        """
+        new: dict[Ref, Ref] = dict(zip(block.input_refs, inputs, strict=True))
+        entries = {ref.call for ref in block.input_refs}
+        for call in block.calls:
+            if call.id in entries:
+                continue
+            first = self.call(
+                layers[call.layer],
+                map_refs(new.__getitem__, call.args),
+                {name: map_refs(new.__getitem__, value) for name, value in call.kwargs.items()},
+            )
+            for index in range(len(call.outputs) if call.outputs is not None else 1):
+                new[Ref(call.id, index)] = Ref(first.call, index)
+        return new[block.output_refs[0]]
+
+    def finish(
+        self, *, drop_inputs: bool, ops: Collection[LayerId]
+    ) -> tuple[Network, list[LayerId]]:
+        """The network, and the layers that nothing needs any more (each named once).
+
+        Inputs that no output depends on go only with `drop_inputs`: a nested model's callers pass
+        them, and one input always stays. `ops` are what a Sequential cannot hold.
+        """
+        by_id = {call.id: call for call in self.calls}
+        needed = {ref.call for ref in iter_refs(self.outputs)}
+        for call in reversed(self.calls):
+            if call.id in needed:
+                needed.update(ref.call for ref in call.refs)
+        entries = [ref.call for ref in iter_refs(self.inputs)]
+        kept_entries = [entry for entry in entries if entry in needed]
+        if drop_inputs and kept_entries:
+            self.inputs = _without(self.inputs, {e for e in entries if e not in needed})
+        else:
+            needed.update(entries)
+        calls = tuple(call for call in self.calls if call.id in needed)
+        alive = {call.layer for call in calls}
+        dead = dict.fromkeys(by_id[i].layer for i in by_id if i not in needed)
+        net = replace(
+            self._net,
+            calls=calls,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            output_names=self.output_names,
+        )
+        return replace(net, chain=net.chain and is_chain(net, ops)), [i for i in dead if i not in alive]
+
+
+def is_chain(net: Network, ops: Collection[LayerId]) -> bool:
+    """Whether a Sequential can hold this network: each layer takes the one tensor before it."""
+    if len(net.input_refs) != 1 or len(net.output_refs) != 1:
+        return False
+    if len(net.calls_of) != len(net.calls):
+        return False
+    before = net.input_refs[0]
+    for call in net.calls:
+        if call.id == before.call and not call.refs:
+            continue
+        if call.layer in ops or call.args != (before,) or call.refs != (before,):
+            return False
+        if call.outputs is not None and len(call.outputs) != 1:
+            return False
+        before = Ref(call.id)
+    return net.output_refs[0] == before
+
+
+def _without(structure: Any, dead: set[CallId]) -> Any:
+    """The nested structure without the tensors of dead calls."""
+    if isinstance(structure, Ref):
+        return structure
+    if isinstance(structure, Mapping):
+        return {k: _without(v, dead) for k, v in structure.items() if not _is_dead(v, dead)}
+    kept = [_without(item, dead) for item in structure if not _is_dead(item, dead)]
+    return tuple(kept) if isinstance(structure, tuple) else kept
+
+
+def _is_dead(item: Any, dead: set[CallId]) -> bool:
+    refs = list(iter_refs(item))
+    return bool(refs) and all(ref.call in dead for ref in refs)

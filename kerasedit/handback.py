@@ -1,0 +1,64 @@
+"""Binding a model to a variable of the notebook."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+import keras
+
+from .errors import EditError, NameTaken
+
+
+def user_namespace() -> MutableMapping[str, Any] | None:
+    """IPython's user namespace; None outside of IPython."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    return None if shell is None else shell.user_ns
+
+
+def bind(
+    name: str,
+    model: Callable[[], keras.Model],
+    namespace: MutableMapping[str, Any] | None,
+    overwrite: bool,
+) -> keras.Model:
+    """Binds a model to a name; the model is only made when the name is fit.
+
+    Raises:
+        NameTaken: the name holds something else than a Keras model.
+        EditError: it is no name for a variable, or there is no notebook.
+    """
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise EditError(f"{name!r} cannot be the name of a variable.")
+    where = user_namespace() if namespace is None else namespace
+    if where is None:
+        raise EditError(
+            "There is no notebook here to hand the model back to. Use ed.model, or pass namespace=."
+        )
+    holds = where.get(name)
+    if holds is not None and not isinstance(holds, keras.Model) and not overwrite:
+        raise NameTaken(
+            f"The variable '{name}' holds a {type(holds).__name__}. Choose another name, or pass "
+            "overwrite=True."
+        )
+    made = model()
+    where[name] = made
+    return made
+
+
+def free_variable(name: str, namespace: Mapping[str, Any] | None) -> str:
+    """A variable name made of a model's, that the namespace does not hold."""
+    stem = "".join(c if c.isalnum() or c == "_" else "_" for c in name).strip("_") or "model"
+    if not stem.isidentifier() or keyword.iskeyword(stem):
+        stem = f"model_{stem}"
+    taken = namespace if namespace is not None else {}
+    candidate, number = f"{stem}_edited", 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{stem}_edited_{number}"
+    return candidate

@@ -1,0 +1,129 @@
+"""What an edit would do, found out by shape inference alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .edits.base import Report
+from .graph.flops import count_flops
+from .graph.infer import show_shape
+from .graph.model_graph import ModelGraph
+from .views import count_params, weights_under
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an edit would do. Nothing was changed, and no weights were allocated to find out.
+
+    Attributes:
+        ok: whether the edit can be made.
+        errors: why it cannot, in words.
+        warnings: what to know beside.
+        shape_changes: `(path, shape before, shape after)` of layers whose output changes.
+        reinitialized: weights (`"dense/kernel"`) that would start afresh.
+        sliced: weights of which only the overlapping part would be kept.
+        dropped: paths of layers that would go because nothing needs them any more.
+        renamed: `(old name, new name)`.
+        code: the line of Python that makes the edit.
+    """
+
+    ok: bool
+    description: str
+    code: str
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    shape_changes: tuple[tuple[str, Any, Any], ...] = ()
+    reinitialized: tuple[str, ...] = ()
+    sliced: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    before: ModelGraph | None = None
+    after: ModelGraph | None = None
+
+    @cached_property
+    def params_before(self) -> int | None:
+        """Number of weight values now."""
+        return None if self.before is None else count_params(self.before, self.before.root)
+
+    @cached_property
+    def params_after(self) -> int | None:
+        """Number of weight values after the edit; None where it cannot be made."""
+        return None if self.after is None else count_params(self.after, self.after.root)
+
+    @cached_property
+    def flops_before(self) -> int | None:
+        """Operations for one sample now; None where unknown."""
+        return None if self.before is None else count_flops(self.before)
+
+    @cached_property
+    def flops_after(self) -> int | None:
+        """Operations for one sample after the edit; None where unknown."""
+        return None if self.after is None else count_flops(self.after)
+
+    @cached_property
+    def bytes_after(self) -> int | None:
+        """Bytes of all weights after the edit; None where it cannot be made."""
+        return None if self.after is None else count_bytes(self.after)
+
+    def __str__(self) -> str:
+        lines = [self.description[:1].upper() + self.description[1:]]
+        lines += [f"  cannot be done: {text}" for text in self.errors]
+        lines += [f"  warning: {text}" for text in self.warnings]
+        for path, before, after in self.shape_changes:
+            lines.append(f"  {path}: {show_shape(before)} becomes {show_shape(after)}")
+        for title, names in (
+            ("starts afresh", self.reinitialized),
+            ("keeps the overlapping part", self.sliced),
+            ("goes too", self.dropped),
+        ):
+            lines += [f"  {title}: {name}" for name in names]
+        lines += [f"  is called {new} (not {old})" for old, new in self.renamed]
+        if self.ok and self.params_before is not None and self.params_after is not None:
+            change = self.params_after - self.params_before
+            lines.append(f"  parameters: {self.params_before:,} to {self.params_after:,} ({change:+,})")
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+def make_plan(
+    description: str, code: str, before: ModelGraph, after: ModelGraph, report: Report
+) -> Plan:
+    """The plan of an edit that can be made."""
+    found = report.findings
+    return Plan(
+        True,
+        description,
+        code,
+        warnings=tuple(report.warnings),
+        shape_changes=tuple(found.shape_changes),
+        reinitialized=tuple(found.reinitialized),
+        sliced=tuple(found.sliced),
+        dropped=tuple(report.dropped),
+        renamed=tuple(report.renamed),
+        before=before,
+        after=after,
+    )
+
+
+_BITS = {"bool": 8, "bfloat16": 16, "int4": 4, "uint4": 4}
+
+
+def bytes_of(dtype: str, size: int) -> int:
+    """Bytes of `size` values of a dtype."""
+    bits = _BITS.get(dtype)
+    if bits is None:
+        digits = "".join(c for c in dtype.split("_")[0] if c.isdigit())
+        bits = int(digits[:2] if digits else 0) if not dtype.startswith("float8") else 8
+    return size * bits // 8
+
+
+def count_bytes(graph: ModelGraph) -> int:
+    """Bytes of all weights of a model."""
+    return sum(
+        bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights_under(graph, graph.root)
+    )

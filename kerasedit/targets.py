@@ -1,0 +1,198 @@
+"""How a target names layers: paths, patterns, indexes, classes, predicates, lists of these.
+
+As data a target is a text, a whole number, `{"class_name": ...}` or a list of these; `as_data` turns
+what else a user may give (layer objects, classes, predicates) into that.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from .errors import TargetError
+from .graph.model_graph import Entry, LayerId, ModelGraph
+
+Target = Any  # str | int | {"class_name": str} | sequence of these, once it is data
+
+
+def as_data(
+    target: Any,
+    graph: ModelGraph,
+    identify: Callable[[Any], LayerId | None],
+    view: Callable[[Entry], Any],
+) -> Target:
+    """A target as data.
+
+    Args:
+        target: what the user gave.
+        identify: the identity of a live layer object; None if it is no layer of the editor.
+        view: the `LayerView` that a predicate is asked about.
+
+    Raises:
+        TargetError: it is nothing that can name layers, or a layer object of another model.
+    """
+    import keras
+
+    if isinstance(target, bool) or target is None:
+        raise TargetError(f"{target!r} names no layer. Give a path, a pattern, an index or a layer.")
+    if isinstance(target, (str, int)):
+        return target
+    if isinstance(target, Mapping) and is_pattern(target):
+        return dict(target)
+    if isinstance(target, keras.Layer):
+        layer_id = identify(target)
+        if layer_id is None or layer_id not in graph.paths:
+            raise TargetError(
+                f"The layer object '{target.name}' belongs neither to the source nor to the copy."
+            )
+        return graph.paths[layer_id]
+    if isinstance(target, type):
+        return {"class_name": target.__name__, "module": target.__module__}
+    if isinstance(target, (list, tuple, set, frozenset)):
+        return tuple(as_data(item, graph, identify, view) for item in target)
+    if hasattr(target, "path") and isinstance(target.path, str):
+        return target.path
+    if callable(target):
+        return tuple(entry.path for entry in graph.entries if target(view(entry)))
+    raise TargetError(f"{type(target).__name__} names no layer. Give a path, a pattern or a layer.")
+
+
+def is_pattern(value: Any) -> bool:
+    """Whether a value is a target as data."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, (str, int)):
+        return True
+    if isinstance(value, Mapping):
+        return set(value) in ({"class_name"}, {"class_name", "module"}) and all(
+            isinstance(v, str) for v in value.values()
+        )
+    return isinstance(value, (list, tuple)) and all(map(is_pattern, value))
+
+
+def is_many(target: Target) -> bool:
+    """Whether a target may name several layers: then what does not apply is passed over."""
+    return not isinstance(target, (str, int)) or (isinstance(target, str) and is_glob(target))
+
+
+def is_glob(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def select(graph: ModelGraph, target: Target) -> list[Entry]:
+    """The layers that a target names, each place once, in data order.
+
+    Raises:
+        TargetError: an unknown name (with the nearest ones), an index out of range, a pattern that
+            matches nothing.
+    """
+    found = set(_select(graph, target))
+    return [entry for entry in graph.entries if entry in found]
+
+
+def _select(graph: ModelGraph, target: Target) -> list[Entry]:
+    if isinstance(target, str):
+        return _by_name(graph, target)
+    if isinstance(target, int):
+        return [_by_index(graph, target)]
+    if isinstance(target, Mapping):
+        found = [e for e in graph.entries if _is_class(graph.layers[e.layer].cls, target)]
+        if not found:
+            raise TargetError(f"The model has no layer of class {target['class_name']}.")
+        return found
+    if not target:
+        raise TargetError("The target names no layer: the list or predicate is empty.")
+    return [entry for item in target for entry in _select(graph, item)]
+
+
+def _is_class(cls: type, wanted: Mapping[str, str]) -> bool:
+    return any(
+        base.__name__ == wanted["class_name"]
+        and ("module" not in wanted or base.__module__ == wanted["module"])
+        for base in cls.__mro__
+    )
+
+
+def _by_name(graph: ModelGraph, name: str) -> list[Entry]:
+    exact = graph.by_path.get(name)
+    if exact is not None:
+        return [exact]
+    if is_glob(name):
+        pattern = _compile(name)
+        found = [entry for entry in graph.entries if pattern.fullmatch(entry.path)]
+        if found:
+            return found
+        raise TargetError(f"No layer matches the pattern '{name}'.")
+    raise TargetError(f"There is no layer '{name}'.{_nearest(graph, name)}")
+
+
+def _nearest(graph: ModelGraph, name: str) -> str:
+    paths = list(graph.by_path)
+    near = difflib.get_close_matches(name, paths, n=3, cutoff=0.5)
+    leaf = name.rsplit("/", 1)[-1]
+    near += [p for p in paths if p.rsplit("/", 1)[-1] == leaf and p not in near][:3]
+    if near:
+        return " Did you mean " + ", ".join(f"'{p}'" for p in near) + "?"
+    shown = ", ".join(paths[:8]) + (", ..." if len(paths) > 8 else "")
+    return f" The model's layers are {shown}."
+
+
+def _by_index(graph: ModelGraph, index: int) -> Entry:
+    entries = graph.entries
+    if not -len(entries) <= index < len(entries):
+        raise TargetError(f"There is no layer {index}: the model has {len(entries)}.")
+    return entries[index]
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: str) -> re.Pattern[str]:
+    """A glob over paths: `*` and `?` stay within one level, `**` crosses levels."""
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        sign = pattern[position]
+        if pattern.startswith("**/", position):
+            parts.append("(?:.*/)?")
+            position += 2
+        elif pattern.startswith("**", position):
+            parts.append(".*")
+            position += 1
+        elif sign == "*":
+            parts.append("[^/]*")
+        elif sign == "?":
+            parts.append("[^/]")
+        elif sign == "[" and (end := pattern.find("]", position + 2)) > 0:
+            body = pattern[position + 1 : end]
+            body = "^" + body[1:] if body[0] == "!" else body
+            parts.append(f"[{body}]".replace("\\", "\\\\"))
+            position = end
+        else:
+            parts.append(re.escape(sign))
+        position += 1
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error as problem:
+        raise TargetError(f"'{pattern}' is no pattern: {problem}.") from problem
+
+
+def target_code(target: Target) -> str:
+    """Python for a target."""
+    if isinstance(target, Mapping):
+        return f"layers.{target['class_name']}"
+    if isinstance(target, (list, tuple)):
+        return "[" + ", ".join(target_code(item) for item in target) + "]"
+    return repr(target)
+
+
+def target_text(target: Target) -> str:
+    """A target in words."""
+    if isinstance(target, Mapping):
+        return f"every {target['class_name']}"
+    if isinstance(target, (list, tuple)):
+        shown = [target_text(item) for item in target[:3]]
+        more = len(target) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return f"'{target}'" if isinstance(target, str) else f"layer {target}"

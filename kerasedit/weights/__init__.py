@@ -1,0 +1,1 @@
+"""Weights: which layer owns them, how they move, and what they look like."""

@@ -1,0 +1,121 @@
+"""Who owns which weights now.
+
+Values live in the latest model. The bank keeps only those of layers that the latest model does not
+have and that undo or redo can bring back, and the optimizer's slots of variables that do not train at
+present. On TensorFlow and JAX a kept value shares its memory with the variable until either changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+
+from .. import _keras
+from ..graph.build import Built, LayerState, Overlap, capture
+from ..graph.model_graph import LayerId, ModelGraph, Origin
+
+SlotKey = tuple[LayerId, int]
+"""A variable by its layer's identity and its position in `layer.variables`."""
+
+
+class Bank:
+    """The values of every layer that the editor knows, keyed by identities that survive edits."""
+
+    def __init__(self, source: Mapping[LayerId, Any]) -> None:
+        self._source = source
+        self._live: Mapping[LayerId, Any] = source
+        self._kept: dict[LayerId, LayerState] = {}
+        self.slots: dict[SlotKey, tuple[Any, ...]] = {}
+
+    def deposit(self, states: Mapping[LayerId, LayerState]) -> None:
+        """Keeps the values of layers that an edit brought in."""
+        self._kept.update(states)
+
+    def live(self, layer_id: LayerId) -> Any | None:
+        """The layer of the latest model, or of the source before there is one."""
+        return self._live.get(layer_id)
+
+    def state(self, graph: ModelGraph, layer_id: LayerId) -> LayerState | None:
+        """The latest values of a layer; None where it starts fresh."""
+        known = self._known(layer_id)
+        if known is not None:
+            return known
+        spec = graph.layers[layer_id]
+        if not spec.origins:
+            return None
+        values = tuple(
+            self._inherited(graph, spec.origins[i]) if i in spec.origins else None
+            for i in range(len(spec.variables or ()))
+        )
+        return LayerState(values)
+
+    def _known(self, layer_id: LayerId) -> LayerState | None:
+        layer = self._live.get(layer_id)
+        if layer is None and layer_id not in self._kept:
+            layer = self._source.get(layer_id)
+        if layer is not None:
+            return capture(layer)
+        return self._kept.get(layer_id)
+
+    def _inherited(self, graph: ModelGraph, origin: Origin) -> Any | None:
+        known = self._known(origin.layer)
+        spec = graph.layers[origin.layer]
+        limit = (spec.variables or ())[origin.index].shape
+        if known is not None:
+            value = known.values[origin.index]
+        elif origin.index in spec.origins:
+            value = self._inherited(graph, spec.origins[origin.index])
+        else:
+            value = None
+        if value is None:
+            return None
+        if isinstance(value, Overlap):
+            limit = tuple(map(min, limit, value.limit))
+            value = value.value
+        elif not origin.overlap:
+            return value
+        return Overlap(value, limit)
+
+    def variable_keys(self, layers: Mapping[LayerId, Any], graph: ModelGraph) -> dict[int, SlotKey]:
+        """The key of every variable of a model's layers, by `id(variable)`."""
+        keys: dict[int, SlotKey] = {}
+        for layer_id, layer in layers.items():
+            spec = graph.layers.get(layer_id)
+            if spec is None or not isinstance(layer, keras.Layer):
+                continue
+            if spec.net is not None and not spec.net.opaque:
+                continue
+            for index, (_, variable, _) in enumerate(_keras.named_variables(layer)):
+                keys.setdefault(id(variable), (layer_id, index))
+        return keys
+
+    def slots_for(self, graph: ModelGraph, key: SlotKey) -> tuple[Any, ...] | None:
+        """The slots of a variable, or of the one whose whole value it inherited."""
+        found = self.slots.get(key)
+        if found is not None:
+            return found
+        spec = graph.layers.get(key[0])
+        origin = spec.origins.get(key[1]) if spec is not None else None
+        if origin is None or origin.overlap:
+            return None
+        return self.slots_for(graph, (origin.layer, origin.index))
+
+    def adopt(self, built: Built, reachable: Iterable[LayerId]) -> None:
+        """The layers of a new model own their values now; what history can bring back is kept."""
+        wanted = set(reachable)
+        for layer_id, layer in self._live.items():
+            gone = layer_id not in built.layers and layer_id in wanted
+            if gone and self._live is not self._source:
+                self._kept[layer_id] = capture(layer)
+        self._live = built.layers
+        self.forget(wanted)
+
+    def forget(self, reachable: Iterable[LayerId]) -> None:
+        """Lets go of what the latest model owns and of what no step of the history needs."""
+        wanted = set(reachable)
+        self._kept = {
+            i: state for i, state in self._kept.items() if i in wanted and i not in self._live
+        }
+        self.slots = {key: value for key, value in self.slots.items() if key[0] in wanted}

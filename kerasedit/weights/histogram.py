@@ -1,0 +1,356 @@
+"""Histograms of weights: what `np.histogram` counts, with the figures, in a fraction of its time.
+
+Two passes over chunks that fit in a core's cache. The first takes the figures that need no range;
+the second bins, and sums the squares around the mean. Nothing the size of the array is made, unless
+it lies scattered in memory.
+
+Where `np.histogram` looks up two edges for every value to correct its estimate of the bin, here the
+estimate says by itself whether it can be wrong (see `_Counter`), and only the few values for which
+it can are looked up. The counts are the same.
+
+Importing this module imports no Keras.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = ["Histogram", "histogram", "pack", "pooled"]
+
+Array = NDArray[Any]
+Limits = tuple[float, float]
+
+# Elements per chunk: large enough to hide the price of some twenty NumPy calls, small enough for
+# the scratch arrays to stay in the second-level cache. Flat between 64 K and 256 K.
+_CHUNK = 1 << 17
+# Elements that `_total` adds at once.
+_LANES = 2048
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Histogram:
+    """How the values of an array are spread. NaN and Inf are counted apart from all the rest.
+
+    Attributes:
+        counts: uint64 `(bins,)`, the finite values in each bin. A bin holds its lower edge and not
+            its upper one; the last bin holds both.
+        edges: float64 `(bins + 1,)`, ascending.
+        min, max, mean, std: of the finite values, also those outside the bins; NaN when there are
+            none. `std` is the population's (`np.std`).
+        zeros, nans, infs: how many values are 0 (or -0), NaN, and plus or minus infinity.
+        size: how many values there are in all.
+    """
+
+    counts: NDArray[np.uint64]
+    edges: NDArray[np.float64]
+    min: float
+    max: float
+    mean: float
+    std: float
+    zeros: int
+    nans: int
+    infs: int
+    size: int
+
+    def __post_init__(self) -> None:
+        self.counts.flags.writeable = False
+        self.edges.flags.writeable = False
+
+    def __repr__(self) -> str:
+        return (
+            f"Histogram({self.counts.size} bins of [{self.edges[0]:.4g}, {self.edges[-1]:.4g}], "
+            f"size={self.size}, min={self.min:.4g}, max={self.max:.4g}, mean={self.mean:.4g}, "
+            f"std={self.std:.4g}, zeros={self.zeros}, nans={self.nans}, infs={self.infs})"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain lists and numbers. JSON has no NaN: a missing figure is `None`."""
+        figures = {name: getattr(self, name) for name in ("min", "max", "mean", "std")}
+        return {
+            "counts": self.counts.tolist(),
+            "edges": self.edges.tolist(),
+            **{name: value if math.isfinite(value) else None for name, value in figures.items()},
+            "zeros": self.zeros,
+            "nans": self.nans,
+            "infs": self.infs,
+            "size": self.size,
+        }
+
+
+def histogram(array_or_variable: Any, bins: int = 64, range: Limits | None = None) -> Histogram:
+    """The histogram of an array's finite values, with the figures of all of them.
+
+    Counts and edges are those of `np.histogram(finite, bins, range)`, which takes the edges in the
+    array's own dtype (float64 for integers and booleans). bfloat16 and the 8-bit floats, which
+    NumPy can't bin, are taken as float32. Where NumPy raises because the dtype can't tell so many
+    edges apart (a float16 layer after one step from its initial ones), or overflows, the edges are
+    float64, and where that is too coarse as well, the range is widened until it is not.
+
+    Args:
+        array_or_variable: a NumPy array, number or list; a Keras variable; a tensor of TensorFlow,
+            JAX or torch. Any shape, any boolean, integer or real dtype.
+        bins: how many bins of equal width, at least 1.
+        range: lowest and highest edge. Values outside are not counted in the bins, but are in the
+            figures. By default the smallest and the largest finite value.
+
+    Raises:
+        ValueError: `bins` is below 1; `range` is not finite, reversed, or too narrow for `bins`.
+        TypeError: the values are complex or no numbers; `bins` is no integer.
+
+    Method: see the module. The mean and standard deviation are a two-pass sum (Chan, Golub and
+    LeVeque, "Algorithms for computing the sample variance", 1983): to some 1e-14 of the values'
+    magnitude for float64 and integers of 32 bits and more, 1e-7 for the rest.
+    """
+    array = _as_array(array_or_variable)
+    return _histogram([array], _edge_dtype(array.dtype), bins, range)
+
+
+def pooled(
+    arrays: Iterable[Any], bins: int = 64, range: Limits | None = None
+) -> Histogram:
+    """One histogram over the values of several arrays, say of all the weights of a layer.
+
+    The same as `histogram` of the arrays flattened, cast to float64 and joined, but joins and
+    casts nothing. Takes and raises what `histogram` does; no arrays are an empty array.
+    """
+    return _histogram([_as_array(array) for array in arrays], np.dtype(np.float64), bins, range)
+
+
+def pack(histogram: Histogram) -> NDArray[np.float32]:
+    """The histogram as it goes over the wire: little-endian float32 `(bins + 8,)`.
+
+    The counts, then `min, max, mean, std, zeros, nans, infs, size`.
+    """
+    h = histogram
+    figures = [h.min, h.max, h.mean, h.std, h.zeros, h.nans, h.infs, h.size]
+    with np.errstate(over="ignore"):
+        return np.concatenate([h.counts, figures]).astype("<f4")
+
+
+def _as_array(values: Any) -> Array:
+    """`values` as a NumPy array of real numbers."""
+    try:
+        array = np.asarray(values)
+    except (RuntimeError, TypeError):
+        # A torch tensor that requires a gradient, is not on the CPU, or has a dtype that NumPy
+        # lacks: Keras's torch backend knows what to do.
+        from keras import ops
+
+        array = np.asarray(ops.convert_to_numpy(values))
+    if array.dtype.kind in "mM" or not np.can_cast(array.dtype, np.float64, "same_kind"):
+        raise TypeError(f"a histogram needs real numbers, not {array.dtype}")
+    return array
+
+
+def _edge_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that the edges of an array of `dtype` are computed in."""
+    if dtype.type in (np.float16, np.float32):
+        return np.dtype(dtype.type)
+    extension = dtype.kind not in "biu" and dtype.itemsize <= 2
+    return np.dtype(np.float32 if extension else np.float64)
+
+
+def _work_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:
+    """float32 when that holds all values exactly, else float64."""
+    exact = all(np.can_cast(array.dtype, np.float32) for array in arrays)
+    return np.dtype(np.float32 if exact else np.float64)
+
+
+def _chunks(arrays: Sequence[Array], dtype: np.dtype[Any]) -> Iterator[Array]:
+    """The values of `arrays` in runs of at most `_CHUNK`, as `dtype`, in no particular order."""
+    for array in arrays:
+        # In the order of memory: a transposed array is a view all the same.
+        flat = array.ravel(order="K")
+        for start in range(0, flat.size, _CHUNK):
+            yield flat[start : start + _CHUNK].astype(dtype, copy=False)
+
+
+def _total(values: Array) -> float:
+    """The sum of `values`.
+
+    `_LANES` sums side by side run at the speed of the memory, and each adds so few values that
+    float32 loses little; the lanes are then added as float64.
+    """
+    whole = values.size - values.size % _LANES
+    lanes = np.add.reduce(values[:whole].reshape(-1, _LANES), axis=0)
+    rest = values[whole:]
+    total = np.add.reduce(lanes, dtype=np.float64) + np.add.reduce(rest, dtype=np.float64)
+    if not np.isfinite(total):
+        total = np.add.reduce(values, dtype=np.float64)
+    return float(total)
+
+
+def _edges(outer: Array, bins: int, limits: Limits | None) -> NDArray[np.float64]:
+    """The edges for values between the two of `outer`, or for no values when that is empty."""
+    for dtype in (outer.dtype, np.dtype(np.float64)):
+        try:
+            edges = np.histogram_bin_edges(outer.astype(dtype), bins, limits)
+        except ValueError:  # neighbouring edges would round to the same value
+            continue
+        if np.isfinite(edges).all():
+            return edges.astype(np.float64)
+    if limits is not None:
+        raise ValueError(f"{bins} bins don't fit in range={limits}: float64 is too coarse")
+    # Room for two float64 steps per bin, and halves, whose difference can't overflow.
+    low, high = outer.astype(np.float64) / 2
+    room = bins * np.spacing(max(abs(low), abs(high)))
+    most = np.finfo(np.float64).max / 2
+    return 2 * np.linspace(max(low - room, -most), min(high + room, most), bins + 1)
+
+
+def _at_least(edges: NDArray[np.float64], dtype: DTypeLike) -> Array:
+    """For each edge the smallest value of `dtype` that is not below it."""
+    rounded = edges.astype(dtype)
+    return np.where(rounded < edges, np.nextafter(rounded, rounded.dtype.type(np.inf)), rounded)
+
+
+class _Counter:
+    """Counts values between the first and the last edge into bins.
+
+    Each value `x` is mapped to a cell, `int((x - start) * scale)`, of which every bin is given
+    `2**shift`: the cell's high bits are an estimate of the bin, its low bits the place in it. The
+    map is rounded, but each of its steps is monotonic. So when the `b`-th edge is seen to fall into
+    one of the first `doubtful` cells of bin `b`, for every `b`, then a value below that edge lies
+    at most in those cells, a value from it on at least in the first one, and the estimate is right
+    everywhere but in those cells. Values there are looked up among the edges. Where the map is too
+    coarse for the edges all cells are doubtful, and all values looked up.
+    """
+
+    def __init__(self, edges: NDArray[np.float64], dtype: np.dtype[Any], chunk: int) -> None:
+        bins = edges.size - 1
+        # Comparing with these is comparing with the edges, in the values' own dtype.
+        lower = _at_least(edges[:-1], dtype)
+        self.first, self.inner = lower[0], lower[1:]
+        self.last = -_at_least(-edges[-1:], dtype)[0]
+
+        # 16 bits are quicker. 20 are few enough for float32 to round by less than half a cell.
+        cell, bits = (np.dtype(np.uint16), 16) if bins <= 256 else (np.dtype(np.uint32), 20)
+        self.shift = max(1, bits - max(1, (bins - 1).bit_length()))
+        per_bin = 1 << self.shift
+        self.scale = dtype.type(bins * per_bin / (edges[-1] - edges[0]))
+        marks = np.append(lower, self.last)
+        nominal = np.arange(bins + 1) * per_bin
+        # Half a cell above zero, so that rounding leaves the edges in the first cells of their bin.
+        error = (marks - self.first) * self.scale - nominal
+        start = self.first - (0.5 - error.min(keepdims=True)) / np.float64(self.scale)
+        self.start = -_at_least(-start, dtype)[0]
+        place = np.trunc((marks - self.start) * self.scale) - nominal
+        fits = place.min() >= 0 and place.max() < per_bin  # no NaN fits
+        self.doubtful = cell.type(place.max() + 1 if fits else per_bin)
+        self.low_bits = cell.type(per_bin - 1)
+
+        # Few bins are counted two values at a time, in a table with a row and a column for each:
+        # `np.bincount` takes about as long per entry as all the rest together.
+        self.pairs = bins <= 128
+        self.table = np.zeros((bins, bins) if self.pairs else (1, bins), np.intp)
+        self.single = np.zeros(bins, np.intp)
+
+        self.scaled = np.empty(chunk, dtype)
+        self.integers = np.empty(chunk, np.int32)
+        self.cells = np.empty(chunk, cell)
+        self.places = np.empty(chunk, cell)
+        self.flags = np.empty(chunk, bool)
+
+    def add(self, values: Array) -> None:
+        """Counts `values`, at most `chunk` of them, none outside `first` to `last`."""
+        n = values.size
+        scaled, integers, cells = self.scaled[:n], self.integers[:n], self.cells[:n]
+        np.subtract(values, self.start, out=scaled)
+        np.multiply(scaled, self.scale, out=scaled)
+        # By way of int32: processors convert floats to that many at a time.
+        np.copyto(integers, scaled, casting="unsafe")
+        np.copyto(cells, integers, casting="unsafe")
+        places = np.bitwise_and(cells, self.low_bits, out=self.places[:n])
+        doubts = np.flatnonzero(np.less(places, self.doubtful, out=self.flags[:n]))
+        bins = np.right_shift(cells, self.shift, out=cells)
+        bins[doubts] = np.searchsorted(self.inner, values[doubts], side="right")
+
+        if not self.pairs:
+            self.single += np.bincount(bins, minlength=self.single.size)
+            return
+        half = n // 2
+        pairs = np.multiply(bins[:half], self.single.size, out=places[:half])
+        pairs += bins[half : 2 * half]
+        self.table += np.bincount(pairs, minlength=self.table.size).reshape(self.table.shape)
+        if n % 2:
+            self.single[bins[-1]] += 1
+
+    def counts(self) -> NDArray[np.uint64]:
+        """The counts so far, uint64 `(bins,)`."""
+        total = self.single + self.table.sum(axis=0) + self.table.sum(axis=1)
+        return total.astype(np.uint64)
+
+
+def _histogram(
+    arrays: Sequence[Array], edge_dtype: np.dtype[Any], bins: int, limits: Limits | None
+) -> Histogram:
+    bins = operator.index(bins)
+    if bins < 1:
+        raise ValueError(f"bins={bins}: at least one is needed")
+    if limits is not None:
+        low, high = limits
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ValueError(f"range={limits}: two finite numbers are needed, the lower one first")
+    # NaN, Inf, overflow and underflow are seen to below, not warned of.
+    with np.errstate(all="ignore"):
+        return _two_passes(arrays, edge_dtype, bins, limits)
+
+
+def _two_passes(
+    arrays: Sequence[Array], edge_dtype: np.dtype[Any], bins: int, limits: Limits | None
+) -> Histogram:
+    work = _work_dtype(arrays)
+    size = sum(array.size for array in arrays)
+    chunk = min(_CHUNK, max((array.size for array in arrays), default=0))
+
+    low, high, total = math.inf, -math.inf, 0.0
+    zeros = nans = infs = 0
+    flags = np.empty(chunk, bool)
+    for values in _chunks(arrays, work):
+        least, most = np.minimum.reduce(values), np.maximum.reduce(values)
+        if not (np.isfinite(least) and np.isfinite(most)):
+            nans += np.count_nonzero(np.isnan(values))
+            infs += np.count_nonzero(np.isinf(values))
+            values = values[np.isfinite(values)]
+            if not values.size:
+                continue
+            least, most = np.minimum.reduce(values), np.maximum.reduce(values)
+        low, high = min(low, float(least)), max(high, float(most))
+        total += _total(values)
+        zeros += np.count_nonzero(np.equal(values, 0, out=flags[: values.size]))
+
+    finite = size - nans - infs
+    outer = np.array([low, high] if finite else [], edge_dtype)
+    edges = _edges(outer, bins, limits)
+    counter = _Counter(edges, work, chunk)
+    if not finite:
+        nan = math.nan
+        return Histogram(counter.counts(), edges, nan, nan, nan, nan, zeros, nans, infs, size)
+
+    mean = total / finite
+    inside = counter.first <= low and high <= counter.last
+    # Squares of float32 overflow and underflow early.
+    spread = max(high - mean, mean - low)
+    exact = work if 2.0**-32 < spread < 2.0**32 else np.dtype(np.float64)
+    shift = float(exact.type(mean))
+    deviations = np.empty(chunk, exact)
+    squares = 0.0
+    for values in _chunks(arrays, work):
+        if finite < size:
+            values = values[np.isfinite(values)]
+        apart = np.subtract(values, shift, out=deviations[: values.size], dtype=exact)
+        squares += _total(np.square(apart, out=apart))
+        if not inside:
+            values = values[(values >= counter.first) & (values <= counter.last)]
+        counter.add(values)
+    # Shifting by the rounded mean adds the square of the rounding.
+    variance = max(squares / finite - (mean - shift) ** 2, 0.0)
+    std = math.sqrt(variance)
+    return Histogram(counter.counts(), edges, low, high, mean, std, zeros, nans, infs, size)

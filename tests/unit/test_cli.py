@@ -1,0 +1,141 @@
+"""The command line: what it prints, and the statuses that scripts rely on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import nbformat
+import pytest
+from keras import layers
+
+from kerasedit import cli
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that would have been started."""
+    commands: list[list[str]] = []
+
+    def call(command: list[str]) -> int:
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr(cli.subprocess, "call", call)
+    return commands
+
+
+class TestDemo:
+    def test_opens_a_copy_of_the_quick_start(
+        self, in_folder: Path, launched: list[list[str]]
+    ) -> None:
+        assert cli.main(["demo"]) == 0
+
+        copy = in_folder / cli.COPY
+        assert len(nbformat.read(copy, as_version=4).cells) > 10
+        assert launched == [[sys.executable, "-m", "jupyterlab", cli.COPY]]
+
+    def test_never_overwrites_a_copy(
+        self, in_folder: Path, launched: list[list[str]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (in_folder / cli.COPY).write_text("mine")
+
+        assert cli.main(["demo"]) == 0
+
+        assert (in_folder / cli.COPY).read_text() == "mine"
+        assert "here already" in capsys.readouterr().out
+        assert len(launched) == 1
+
+    def test_passes_other_arguments_to_jupyterlab(
+        self, in_folder: Path, launched: list[list[str]]
+    ) -> None:
+        cli.main(["demo", "--no-browser", "--port=9999"])
+
+        assert launched[0][-2:] == ["--no-browser", "--port=9999"]
+
+    def test_says_how_to_install_jupyterlab(
+        self,
+        in_folder: Path,
+        launched: list[list[str]],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(cli, "find_spec", lambda name: None)
+
+        assert cli.main(["demo"]) == 1
+
+        assert 'pip install "kerasedit[lab]"' in capsys.readouterr().err
+        assert launched == []
+        assert list(in_folder.iterdir()) == []
+
+    def test_fails_when_jupyterlab_does(
+        self,
+        in_folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(cli.subprocess, "call", lambda command: 3)
+
+        assert cli.main(["demo"]) == 1
+        assert "exit status 3" in capsys.readouterr().err
+
+
+class TestSummary:
+    def test_lists_the_layers_of_a_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "model.keras"
+        keras.Sequential([keras.Input((4,)), layers.Dense(3, name="hidden")]).save(path)
+
+        assert cli.main(["summary", str(path)]) == 0
+
+        output = capsys.readouterr().out
+        assert "hidden" in output
+        assert "None" not in output.splitlines()[-1]
+
+    def test_a_missing_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["summary", str(tmp_path / "no.keras")]) == 1
+        assert "no such file" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("suffix", [".keras", ".h5", ".txt"])
+    def test_a_file_that_is_no_model(
+        self, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / f"broken{suffix}"
+        path.write_bytes(b"this is no model")
+
+        assert cli.main(["summary", str(path)]) == 1
+
+        captured = capsys.readouterr()
+        assert captured.err.startswith("kerasedit: ")
+        assert path.name in captured.err
+        assert captured.out == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["summary"], ["summary", "a", "--wrong"]])
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+
+    assert exit_.value.code == 2
+    assert "usage: kerasedit" in capsys.readouterr().err
+
+
+def test_help_needs_no_keras() -> None:
+    """Starting TensorFlow takes seconds; a command that does not need it does not wait for it."""
+    code = (
+        "import sys, kerasedit.cli\n"
+        "try: kerasedit.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('keras' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
