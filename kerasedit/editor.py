@@ -51,6 +51,10 @@ class _Step:
     after: ModelGraph
     lines: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        return self.edit.describe() if self.edit is not None else "reset"
+
 
 class Editor(EditMethods["Editor"]):
     """Edits a Keras model on a rebuilt copy.
@@ -69,6 +73,7 @@ class Editor(EditMethods["Editor"]):
     Attributes:
         source: the model given; it is never changed (but with `in_place`).
         preview: the editing methods again, each returning a `Plan` and changing nothing.
+        lock: held while the editor changes; hold it for several looks at one state.
 
     Raises:
         EditError: what is given is no model or path.
@@ -94,7 +99,7 @@ class Editor(EditMethods["Editor"]):
             raise EditError(
                 f"A Keras model or the path of one is needed, not {type(model_or_path).__name__}."
             )
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._custom_objects = dict(custom_objects or {})
         self._compile = compile
         self._in_place = in_place
@@ -125,6 +130,20 @@ class Editor(EditMethods["Editor"]):
     def graph(self) -> ModelGraph:
         """The immutable picture of the edited model."""
         return self._graph
+
+    @property
+    def source_graph(self) -> ModelGraph:
+        """The immutable picture of the source."""
+        return self._source_graph
+
+    def source_layer(self, layer: LayerId) -> Any | None:
+        """The source's live layer of an identity; None for one that an edit brought in."""
+        return self._source_objects.get(layer)
+
+    @property
+    def custom_objects(self) -> Mapping[str, Any]:
+        """The classes and functions that were given for the model's layers."""
+        return self._custom_objects
 
     @property
     def revision(self) -> int:
@@ -160,12 +179,14 @@ class Editor(EditMethods["Editor"]):
         return tuple(self._done[start:])
 
     @property
-    def can_undo(self) -> bool:
-        return bool(self._done)
+    def undo_label(self) -> str | None:
+        """What `undo` would take back, in words; None where there is nothing."""
+        return self._done[-1].label if self._done else None
 
     @property
-    def can_redo(self) -> bool:
-        return bool(self._undone)
+    def redo_label(self) -> str | None:
+        """What `redo` would make again, in words; None where there is nothing."""
+        return self._undone[-1].label if self._undone else None
 
     @property
     def report(self) -> tuple[str, ...]:
@@ -179,7 +200,7 @@ class Editor(EditMethods["Editor"]):
         return self
 
     def _run(self, make: Callable[[], Edit]) -> Editor:
-        with self._lock:
+        with self.lock:
             edit = make()
             work = self._workspace()
             edit.apply(work)
@@ -188,7 +209,7 @@ class Editor(EditMethods["Editor"]):
             return self
 
     def _plan(self, make: Callable[[], Edit]) -> Plan:
-        with self._lock:
+        with self.lock:
             edit: Edit | None = None
             work = self._workspace()
             try:
@@ -228,7 +249,7 @@ class Editor(EditMethods["Editor"]):
         Raises:
             EditError: there are fewer steps.
         """
-        with self._lock:
+        with self.lock:
             self._check_steps(n, len(self._done), "undo")
             steps = [self._done.pop() for _ in range(n)]
             self._undone.extend(steps)
@@ -242,7 +263,7 @@ class Editor(EditMethods["Editor"]):
         Raises:
             EditError: there are fewer.
         """
-        with self._lock:
+        with self.lock:
             self._check_steps(n, len(self._undone), "redo")
             steps = [self._undone.pop() for _ in range(n)]
             self._done.extend(steps)
@@ -260,7 +281,7 @@ class Editor(EditMethods["Editor"]):
 
     def reset(self) -> Editor:
         """Goes back to the source's structure and flags. This can be undone."""
-        with self._lock:
+        with self.lock:
             if self._transaction is not None:
                 raise EditError("reset cannot be used inside a transaction.")
             if self._graph is not self._source_graph:
@@ -274,7 +295,7 @@ class Editor(EditMethods["Editor"]):
         Raises:
             EditError: a transaction is open already.
         """
-        with self._lock:
+        with self.lock:
             if self._transaction is not None:
                 raise EditError("A transaction is open already.")
             before, mark, undone = self._graph, len(self._done), list(self._undone)
@@ -307,7 +328,7 @@ class Editor(EditMethods["Editor"]):
         Raises:
             StructureError: a layer cannot be made again from its configuration.
         """
-        with self._lock:
+        with self.lock:
             if self._built is None or (
                 self._built_graph is not None
                 and self._built_graph.structure != self._graph.structure
@@ -407,14 +428,14 @@ class Editor(EditMethods["Editor"]):
 
     def live_layer(self, entry: Entry) -> Any:
         """The layer of `ed.model` at a place."""
-        with self._lock:
+        with self.lock:
             _ = self.model
             assert self._built is not None
             return self._built.layers[entry.layer]
 
     def weight_value(self, entry: Entry, index: int) -> np.ndarray:
         """A variable's latest values, by its position in `layer.variables`."""
-        with self._lock:
+        with self.lock:
             layer = self._bank.live(entry.layer)
             if layer is None:
                 layer = self.live_layer(entry)
@@ -422,7 +443,7 @@ class Editor(EditMethods["Editor"]):
 
     def close(self) -> None:
         """Frees the copy and the history. The source and models handed out stay."""
-        with self._lock:
+        with self.lock:
             self._built = self._built_graph = None
             self._done.clear()
             self._undone.clear()
@@ -451,7 +472,7 @@ class Editor(EditMethods["Editor"]):
             NameTaken: the name holds something else than a Keras model.
             EditError: it is no name for a variable, or there is no notebook.
         """
-        with self._lock:
+        with self.lock:
             return bind(name, lambda: self.model, namespace, overwrite)
 
     def save(self, path: str | os.PathLike[str]) -> Editor:
@@ -463,7 +484,7 @@ class Editor(EditMethods["Editor"]):
         Raises:
             EditError: it cannot be saved so that it loads back the same; an old file survives.
         """
-        with self._lock:
+        with self.lock:
             model = self.model
             save_model(
                 model,

@@ -29,9 +29,10 @@ Limits = tuple[float, float]
 
 # Elements per chunk: large enough to hide the price of some twenty NumPy calls, small enough for
 # the scratch arrays to stay in the second-level cache. Flat between 64 K and 256 K.
-_CHUNK = 1 << 17
-# Elements that `_total` adds at once.
-_LANES = 2048
+_CHUNK = 1 << 18
+# Elements per row where a chunk is summed as a table: so few that float32 loses little and that BLAS
+# starts no threads.
+_ROW = 2048
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -172,19 +173,26 @@ def _chunks(arrays: Sequence[Array], dtype: np.dtype[Any]) -> Iterator[Array]:
             yield flat[start : start + _CHUNK].astype(dtype, copy=False)
 
 
-def _total(values: Array) -> float:
-    """The sum of `values`.
+def _rows(values: Array) -> tuple[Array, Array]:
+    """`values` as rows of `_ROW`, and the rest."""
+    whole = values.size - values.size % _ROW
+    return values[:whole].reshape(-1, _ROW), values[whole:]
 
-    `_LANES` sums side by side run at the speed of the memory, and each adds so few values that
-    float32 loses little; the lanes are then added as float64.
-    """
-    whole = values.size - values.size % _LANES
-    lanes = np.add.reduce(values[:whole].reshape(-1, _LANES), axis=0)
-    rest = values[whole:]
-    total = np.add.reduce(lanes, dtype=np.float64) + np.add.reduce(rest, dtype=np.float64)
-    if not np.isfinite(total):
+
+def _sum(values: Array) -> float:
+    """The sum of `values`: of each column in their own dtype, then of the columns in float64."""
+    rows, rest = _rows(values)
+    columns = np.add.reduce(rows, axis=0)
+    total = np.add.reduce(columns, dtype=np.float64) + np.add.reduce(rest, dtype=np.float64)
+    if not np.isfinite(total):  # float32 overflows early
         total = np.add.reduce(values, dtype=np.float64)
     return float(total)
+
+
+def _sum_of_squares(values: Array) -> float:
+    """The sum of `values**2`: of each row in their own dtype, then of the rows in float64."""
+    rows, rest = _rows(values)
+    return float(np.add.reduce(np.vecdot(rows, rows), dtype=np.float64) + np.vecdot(rest, rest))
 
 
 def _edges(outer: Array, bins: int, limits: Limits | None) -> NDArray[np.float64]:
@@ -215,77 +223,90 @@ class _Counter:
     """Counts values between the first and the last edge into bins.
 
     Each value `x` is mapped to a cell, `int((x - start) * scale)`, of which every bin is given
-    `2**shift`: the cell's high bits are an estimate of the bin, its low bits the place in it. The
-    map is rounded, but each of its steps is monotonic. So when the `b`-th edge is seen to fall into
-    one of the first `doubtful` cells of bin `b`, for every `b`, then a value below that edge lies
-    at most in those cells, a value from it on at least in the first one, and the estimate is right
-    everywhere but in those cells. Values there are looked up among the edges. Where the map is too
-    coarse for the edges all cells are doubtful, and all values looked up.
+    `2**shift`: the high bits of a cell are an estimate of the bin, its low bits the place in it.
+    The map is rounded, but each of its steps is monotonic. So when the edge between any two bins is
+    seen to fall into the last `k` cells of the lower bin, then values below the edge lie at most
+    there, values from it on at least there, and the estimate is right everywhere but in the last
+    `k` cells of a bin. Values in those are looked up among the edges. Where the map is too coarse
+    for the edges, `k` is all cells.
+
+    Args:
+        edges: float64 `(bins + 1,)`, ascending.
+        dtype: of the values, float32 or float64.
+        chunk: how many values are added at once, at most.
     """
 
     def __init__(self, edges: NDArray[np.float64], dtype: np.dtype[Any], chunk: int) -> None:
         bins = edges.size - 1
-        # Comparing with these is comparing with the edges, in the values' own dtype.
+        # Comparing with these is comparing with the edges, in the dtype of the values.
         lower = _at_least(edges[:-1], dtype)
         self.first, self.inner = lower[0], lower[1:]
         self.last = -_at_least(-edges[-1:], dtype)[0]
+        self.bins = bins
 
-        # 16 bits are quicker. 20 are few enough for float32 to round by less than half a cell.
-        cell, bits = (np.dtype(np.uint16), 16) if bins <= 256 else (np.dtype(np.uint32), 20)
+        # Half the bits are twice as quick. 20 are few enough for float32 to err by half a cell.
+        bits, cell = (16, np.dtype(np.uint16)) if bins <= 256 else (20, np.dtype(np.int32))
         self.shift = max(1, bits - max(1, (bins - 1).bit_length()))
         per_bin = 1 << self.shift
+        self.low_bits = cell.type(per_bin - 1)
         self.scale = dtype.type(bins * per_bin / (edges[-1] - edges[0]))
+        # The edges go to half a cell before their bin, or more. So the first one truncates to cell
+        # 0, and the last one is in the last cell: none overflows.
         marks = np.append(lower, self.last)
         nominal = np.arange(bins + 1) * per_bin
-        # Half a cell above zero, so that rounding leaves the edges in the first cells of their bin.
-        error = (marks - self.first) * self.scale - nominal
-        start = self.first - (0.5 - error.min(keepdims=True)) / np.float64(self.scale)
-        self.start = -_at_least(-start, dtype)[0]
-        place = np.trunc((marks - self.start) * self.scale) - nominal
-        fits = place.min() >= 0 and place.max() < per_bin  # no NaN fits
-        self.doubtful = cell.type(place.max() + 1 if fits else per_bin)
-        self.low_bits = cell.type(per_bin - 1)
+        ahead = (marks - self.first) * self.scale - nominal
+        start = self.first + (0.5 + ahead.max(keepdims=True)) / np.float64(self.scale)
+        self.start = _at_least(start, dtype)[0]
+        scaled = (marks - self.start) * self.scale
+        self.clip = scaled[0] <= -1  # coarse edges
+        k = (nominal - np.trunc(scaled))[1:]
+        fits = k.min() >= 1 and k.max() < per_bin  # NaN does not fit
+        self.doubtful = cell.type(per_bin - k.max() if fits else 0)
 
-        # Few bins are counted two values at a time, in a table with a row and a column for each:
-        # `np.bincount` takes about as long per entry as all the rest together.
-        self.pairs = bins <= 128
-        self.table = np.zeros((bins, bins) if self.pairs else (1, bins), np.intp)
-        self.single = np.zeros(bins, np.intp)
+        # With few bins two values at a time are counted, in a table with a row and a column for
+        # each: counting takes as long per entry as all the rest together.
+        self.pairs = bins * bins <= min(chunk, 1 << 14)
+        self.table = np.zeros(bins * bins if self.pairs else bins, np.intp)
+        self.odd = np.zeros(bins, np.intp)
 
         self.scaled = np.empty(chunk, dtype)
-        self.integers = np.empty(chunk, np.int32)
         self.cells = np.empty(chunk, cell)
         self.places = np.empty(chunk, cell)
         self.flags = np.empty(chunk, bool)
+        self.entries = np.empty(chunk // 2 if self.pairs else chunk, np.intp)
 
     def add(self, values: Array) -> None:
-        """Counts `values`, at most `chunk` of them, none outside `first` to `last`."""
+        """Counts `values`, of which none may lie outside `first` to `last`."""
         n = values.size
-        scaled, integers, cells = self.scaled[:n], self.integers[:n], self.cells[:n]
-        np.subtract(values, self.start, out=scaled)
+        scaled = np.subtract(values, self.start, out=self.scaled[:n])
         np.multiply(scaled, self.scale, out=scaled)
-        # By way of int32: processors convert floats to that many at a time.
-        np.copyto(integers, scaled, casting="unsafe")
-        np.copyto(cells, integers, casting="unsafe")
+        if self.clip:
+            np.maximum(scaled, 0, out=scaled)
+        cells = self.cells[:n]
+        np.copyto(cells, scaled, casting="unsafe")
         places = np.bitwise_and(cells, self.low_bits, out=self.places[:n])
-        doubts = np.flatnonzero(np.less(places, self.doubtful, out=self.flags[:n]))
+        doubts = np.flatnonzero(np.greater_equal(places, self.doubtful, out=self.flags[:n]))
         bins = np.right_shift(cells, self.shift, out=cells)
         bins[doubts] = np.searchsorted(self.inner, values[doubts], side="right")
 
-        if not self.pairs:
-            self.single += np.bincount(bins, minlength=self.single.size)
-            return
-        half = n // 2
-        pairs = np.multiply(bins[:half], self.single.size, out=places[:half])
-        pairs += bins[half : 2 * half]
-        self.table += np.bincount(pairs, minlength=self.table.size).reshape(self.table.shape)
-        if n % 2:
-            self.single[bins[-1]] += 1
+        if self.pairs:
+            half, odd = divmod(n, 2)
+            if odd:
+                self.odd[bins[-1]] += 1
+            pairs = np.multiply(bins[:half], self.bins, out=places[:half])
+            bins = np.add(pairs, bins[half : 2 * half], out=pairs)
+        # `np.add.at` is quicker than `np.bincount`, which first looks for the largest entry.
+        entries = self.entries[: bins.size]
+        np.copyto(entries, bins)
+        np.add.at(self.table, entries, 1)
 
     def counts(self) -> NDArray[np.uint64]:
         """The counts so far, uint64 `(bins,)`."""
-        total = self.single + self.table.sum(axis=0) + self.table.sum(axis=1)
-        return total.astype(np.uint64)
+        counts = self.table
+        if self.pairs:
+            table = self.table.reshape(self.bins, self.bins)
+            counts = table.sum(axis=0) + table.sum(axis=1) + self.odd
+        return counts.astype(np.uint64)
 
 
 def _histogram(
@@ -323,7 +344,7 @@ def _two_passes(
                 continue
             least, most = np.minimum.reduce(values), np.maximum.reduce(values)
         low, high = min(low, float(least)), max(high, float(most))
-        total += _total(values)
+        total += _sum(values)
         zeros += np.count_nonzero(np.equal(values, 0, out=flags[: values.size]))
 
     finite = size - nans - infs
@@ -346,7 +367,7 @@ def _two_passes(
         if finite < size:
             values = values[np.isfinite(values)]
         apart = np.subtract(values, shift, out=deviations[: values.size], dtype=exact)
-        squares += _total(np.square(apart, out=apart))
+        squares += _sum_of_squares(apart)
         if not inside:
             values = values[(values >= counter.first) & (values <= counter.last)]
         counter.add(values)

@@ -1,4 +1,6 @@
+import { Alert } from "./Alert";
 import { Bar } from "./Bar";
+import { Button } from "./Button";
 import { Layers } from "./Layers";
 import { Messages } from "./Messages";
 import { Palette } from "./Palette";
@@ -6,6 +8,7 @@ import type { Store } from "./store";
 
 export function App({ store }: { store: Store }) {
   const info = store.info.value;
+  const problem = store.problem.value;
 
   function onKeyDown(event: KeyboardEvent): void {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
@@ -32,8 +35,15 @@ export function App({ store }: { store: Store }) {
     >
       <Bar store={store} />
       {info && !info.editable && info.reason && <p class="ke-notice">{info.reason}</p>}
-      <Messages store={store} />
+      {problem && (
+        <Alert refusal={problem}>
+          <Button label="Dismiss message" onClick={() => (store.problem.value = null)}>
+            Dismiss
+          </Button>
+        </Alert>
+      )}
       <Layers store={store} />
+      <Messages store={store} />
       {store.palette.value && <Palette store={store} task={store.palette.value} />}
     </section>
   );

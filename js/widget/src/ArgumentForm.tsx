@@ -47,10 +47,12 @@ function Field({ param, value, problem, onChange }: FieldProps) {
   const described = problem === undefined ? undefined : `${id}-problem`;
   return (
     <div class="ke-field">
-      <label for={id} title={param.doc}>
-        {param.name}
+      <div class="ke-field-name">
+        <label for={id} title={param.doc}>
+          {param.name}
+        </label>
         {param.required && <span aria-hidden="true"> *</span>}
-      </label>
+      </div>
       <FieldInput id={id} param={param} value={value} described={described} onChange={onChange} />
       {problem && (
         <p id={described} class="ke-problem">

@@ -105,10 +105,10 @@ function Total({ name, value }: { name: string; value: string }) {
 }
 
 function Bulk({ store }: { store: Store }) {
-  const { rows, fromSelection } = store.bulk.value;
-  const what = plural(rows.length, fromSelection ? "selected layer" : "layer");
+  const { rows, selected } = store.bulk.value;
+  const what = plural(rows.length, selected ? "selected layer" : "layer");
   const nothing = store.dead.value || rows.length === 0;
-  const which = fromSelection ? what : `${what} that the list shows`;
+  const which = selected ? what : `${what} that the list shows`;
   return (
     <div class="ke-group">
       <Button
@@ -129,9 +129,9 @@ function Bulk({ store }: { store: Store }) {
       >
         Unfreeze shown
       </Button>
-      {fromSelection && (
+      {selected > 0 && (
         <Button label="Clear selection" icon="close" onClick={() => store.clearSelection()}>
-          {count(rows.length)} selected
+          {count(selected)} selected
         </Button>
       )}
     </div>

@@ -52,6 +52,9 @@ export function LayerRow({ store, row, index, active }: Props) {
       data-path={row.path}
       tabIndex={tabIndex}
       style={{ top: index * ROW_HEIGHT }}
+      onMouseDown={(event) => {
+        if (event.shiftKey) event.preventDefault(); // It extends the selection of rows, not of text.
+      }}
       onClick={onClick}
     >
       <span role="gridcell" class="ke-cell ke-cell-toggle">
@@ -98,7 +101,7 @@ export function LayerRow({ store, row, index, active }: Props) {
       </span>
       <span role="gridcell" class="ke-cell">
         <span class={`ke-type ke-family-${row.family}`} title={`${row.class_name} (${row.family})`}>
-          {row.class_name}
+          <span>{row.class_name}</span>
         </span>
       </span>
       <span role="gridcell" class="ke-cell ke-shape" title={`Output ${row.shape}, ${row.dtype}`}>

@@ -36,7 +36,9 @@ export function Layers({ store }: { store: Store }) {
   useLayoutEffect(() => {
     lastIndex.current = activeIndex;
     if (active && store.active.value !== active.path) store.active.value = active.path;
-    if (hadFocus && !scroller.current?.matches(":focus-within")) focusRow();
+    const root = scroller.current?.getRootNode() as Document | ShadowRoot;
+    const nowhere = root.activeElement === null || root.activeElement === document.body;
+    if (hadFocus && nowhere) focusRow();
   });
 
   const focusWanted = store.focusWanted.value;

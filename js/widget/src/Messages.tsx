@@ -1,30 +1,37 @@
-import { Alert } from "./Alert";
-import { Button } from "./Button";
+import type { ComponentChildren } from "preact";
+import { count } from "../../shared/src/format";
 import type { Store } from "./store";
 
+/** What happened last, and how things stand with the kernel. Refusals are alerts, and elsewhere. */
 export function Messages({ store }: { store: Store }) {
-  const problem = store.problem.value;
+  if (store.dead.value) {
+    return (
+      <Region>
+        <p class="ke-notice">not live — run the cell again to edit</p>
+      </Region>
+    );
+  }
   return (
-    <div class="ke-messages">
-      <div role="status" aria-label="Messages" aria-live="polite">
-        {store.dead.value ? (
-          <p class="ke-notice">not live — run the cell again to edit</p>
-        ) : (
-          store.waiting.value && <p class="ke-waiting">waiting for the kernel</p>
-        )}
-        {store.report.value.map((line) => (
-          <p key={line} class="ke-report" dir="auto">
-            {line}
-          </p>
-        ))}
-      </div>
-      {problem && (
-        <Alert refusal={problem}>
-          <Button label="Dismiss message" onClick={() => (store.problem.value = null)}>
-            Dismiss
-          </Button>
-        </Alert>
+    <Region>
+      {store.waiting.value && <p class="ke-waiting">waiting for the kernel</p>}
+      {store.report.value.map((line) => (
+        <p key={line} dir="auto">
+          {line}
+        </p>
+      ))}
+      {store.filter.value.trim() && (
+        <p>
+          The filter shows {count(store.shown.value.length)} of {count(store.rows.value.length)} rows
+        </p>
       )}
+    </Region>
+  );
+}
+
+function Region({ children }: { children: ComponentChildren }) {
+  return (
+    <div class="ke-messages" role="status" aria-label="Messages" aria-live="polite">
+      {children}
     </div>
   );
 }

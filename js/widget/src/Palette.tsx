@@ -25,12 +25,13 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
   const close = () => (store.palette.value = null);
 
   useLayoutEffect(() => {
-    const root = dialog.current?.getRootNode() as Document | ShadowRoot | undefined;
-    const opener = root?.activeElement as HTMLElement | null;
-    dialog.current?.showModal();
+    const box = dialog.current;
+    box?.showModal();
     return () => {
-      if (opener?.isConnected && opener.closest(".ke-root")) opener.focus();
-      else store.focusWanted.value = task.path;
+      // Closing gives the focus back to the button that opened it. That may be gone by now.
+      box?.close();
+      const root = box?.getRootNode() as Document | ShadowRoot;
+      if (!root.activeElement?.closest(".ke-root")) store.focusWanted.value = task.path;
     };
   }, []);
   useEffect(() => void store.loadPalette(), [store]);
@@ -198,7 +199,9 @@ function Types({ entries, loading, chosen, search, onSearch, onChoose }: TypesPr
             title={entry.doc}
             onClick={() => onChoose(entry)}
           >
-            <span class={`ke-type ke-family-${entry.family}`}>{entry.class_name}</span>
+            <span class={`ke-type ke-family-${entry.family}`}>
+              <span>{entry.class_name}</span>
+            </span>
             <span class="ke-dim">{entry.family}</span>
           </div>
         ))}

@@ -75,7 +75,10 @@ export class Store {
   readonly bulk = computed(() => {
     const chosen = this.shown.value.filter((row) => this.selectedSet.value.has(row.path));
     const fromSelection = chosen.length > 1;
-    return { rows: (fromSelection ? chosen : this.shown.value).filter(hasFlag), fromSelection };
+    return {
+      rows: (fromSelection ? chosen : this.shown.value).filter(hasFlag),
+      selected: fromSelection ? chosen.length : 0,
+    };
   });
   readonly canEdit = computed(() => !this.dead.value && this.info.value?.editable === true);
 
@@ -199,6 +202,7 @@ export class Store {
     batch(() => {
       this.note.value = null;
       this.problem.value = null;
+      this.report.value = [];
     });
     try {
       const done = await this.#client.act(action, this.revision.value);

@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest";
+import type { Row } from "../src/protocol";
+import { foldRows, matcher, parentPath, pathRange, shownRows } from "../src/rows";
+
+function row(path: string, class_name = "Dense", kind: Row["kind"] = "layer"): Row {
+  const parts = path.split("/");
+  return {
+    path,
+    name: parts.at(-1) ?? "",
+    level: parts.length,
+    kind,
+    class_name,
+    family: "core",
+    shape: "",
+    dtype: "float32",
+    params: 0,
+    trainable: true,
+    trainable_params: 0,
+    weights: 0,
+    marks: [],
+    status: "",
+    calls: 1,
+    inputs: [],
+    title: "",
+  };
+}
+
+const rows = [
+  row("image", "InputLayer", "input"),
+  row("backbone", "Functional", "model"),
+  row("backbone/conv1", "Conv2D"),
+  row("backbone/inner", "Sequential", "model"),
+  row("backbone/inner/dense"),
+  row("backbone/conv2", "Conv2D"),
+  row("head"),
+];
+const paths = (some: readonly Row[]) => some.map((one) => one.path);
+const matching = (filter: string) => paths(rows.filter(matcher(filter)));
+
+describe("foldRows", () => {
+  it("folds models unless told otherwise", () => {
+    expect(paths(foldRows(rows, new Set()))).toEqual(["image", "backbone", "head"]);
+  });
+  it("keeps an inner model folded in an unfolded one", () => {
+    expect(paths(foldRows(rows, new Set(["backbone"])))).toEqual([
+      "image",
+      "backbone",
+      "backbone/conv1",
+      "backbone/inner",
+      "backbone/conv2",
+      "head",
+    ]);
+  });
+  it("shows nothing of an unfolded model inside a folded one", () => {
+    expect(paths(foldRows(rows, new Set(["backbone/inner"])))).toEqual(["image", "backbone", "head"]);
+  });
+});
+
+describe("matcher", () => {
+  it("finds part of a path or of a class, whatever the case", () => {
+    expect(matching("CONV")).toEqual(["backbone/conv1", "backbone/conv2"]);
+    expect(matching("sequential")).toEqual(["backbone/inner"]);
+  });
+  it("takes a wildcard as a glob over the whole path, where * stays within one level", () => {
+    expect(matching("backbone/*")).toEqual(["backbone/conv1", "backbone/inner", "backbone/conv2"]);
+    expect(matching("backbone/**")).toEqual([
+      "backbone/conv1",
+      "backbone/inner",
+      "backbone/inner/dense",
+      "backbone/conv2",
+    ]);
+    expect(matching("h?ad")).toEqual(["head"]);
+    expect(matching("backbone/conv[2-9]")).toEqual(["backbone/conv2"]);
+    expect(matching("backbone/conv[!2-9]")).toEqual(["backbone/conv1"]);
+  });
+  it("takes glob characters that make no pattern as nothing worse than no match", () => {
+    for (const filter of ["[", "[]", "[z-a]", "*(", "[\\", "a]*"]) expect(matching(filter)).toEqual([]);
+  });
+});
+
+describe("shownRows", () => {
+  it("looks into folded models when it filters", () => {
+    expect(paths(shownRows(rows, "dense", new Set()))).toContain("backbone/inner/dense");
+  });
+});
+
+it("parentPath finds the model around a row", () => {
+  expect(parentPath(rows, 4)).toBe("backbone/inner");
+  expect(parentPath(rows, 5)).toBe("backbone");
+  expect(parentPath(rows, 6)).toBeNull();
+});
+
+it("pathRange goes in both directions and survives an anchor that is gone", () => {
+  expect(pathRange(rows, "head", "backbone/conv2")).toEqual(["backbone/conv2", "head"]);
+  expect(pathRange(rows, "gone", "head")).toEqual(["head"]);
+});

@@ -1,0 +1,268 @@
+"""Which layers can be put in, what arguments they take, and how one is made from JSON.
+
+JSON may come from a browser, so nothing of it is evaluated or imported: a class is looked up among
+the palette's, and nested objects (initializers, wrapped layers) among Keras's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from . import _keras
+from .blocks import Block, make_block
+from .errors import EditError
+
+# Not for the palette: they hold code, read files, or stand for what an editor does otherwise.
+_EXCLUDED = {
+    "Lambda",
+    "InputLayer",
+    "Layer",
+    "Wrapper",
+    "TFSMLayer",
+    "TorchModuleWrapper",
+    "JaxLayer",
+    "FlaxLayer",
+    "Functional",
+    "Sequential",
+    "Model",
+}
+
+# Modules of what a layer's arguments may hold; the names in them are Keras's public ones.
+_MODULES = {
+    "keras",
+    "keras.layers",
+    "keras.initializers",
+    "keras.regularizers",
+    "keras.constraints",
+    "keras.activations",
+    "keras.dtype_policies",
+    "builtins",
+}
+
+_CHOICES: dict[str, list[Any]] = {
+    "padding": ["valid", "same"],
+    "data_format": [None, "channels_last", "channels_first"],
+    "interpolation": ["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"],
+}
+
+_FAMILIES = {
+    "core": "core",
+    "convolutional": "conv",
+    "pooling": "pool",
+    "normalization": "norm",
+    "activations": "activation",
+    "regularization": "regularization",
+    "merging": "merge",
+    "reshaping": "reshape",
+    "rnn": "rnn",
+    "attention": "attention",
+    "preprocessing": "preprocessing",
+}
+
+
+def family_of(cls: type, kind: str = "layer") -> str:
+    """The family of a layer class, by the part of Keras that it comes from."""
+    if kind in ("input", "op", "model"):
+        return kind
+    parts = cls.__module__.split(".")
+    if parts[:3] == ["keras", "src", "layers"] and len(parts) > 3:
+        return _FAMILIES.get(parts[3], "core")
+    return "custom"
+
+
+def palette_classes(custom_objects: Mapping[str, Any] | None = None) -> dict[str, type]:
+    """Every layer class that can be put in, by name: Keras's own and the registered custom ones."""
+    found: dict[str, type] = {}
+    for name, cls in vars(keras.layers).items():
+        if inspect.isclass(cls) and issubclass(cls, keras.Layer) and name not in _EXCLUDED:
+            # Of a class with aliases (`AvgPool2D`) the name is taken that it has itself.
+            alias = getattr(keras.layers, cls.__name__, None) is cls and cls.__name__ != name
+            if not alias:
+                found[name] = cls
+    for name, cls in {**keras.saving.get_custom_objects(), **(custom_objects or {})}.items():
+        if inspect.isclass(cls) and issubclass(cls, keras.Layer) and not issubclass(cls, keras.Model):
+            found[name.rsplit(">", 1)[-1]] = cls
+    return dict(sorted(found.items()))
+
+
+def palette(custom_objects: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The palette as JSON: `{class_name, family, doc, params}` for each class."""
+    return [
+        {
+            "class_name": name,
+            "family": family_of(cls),
+            "doc": _first_sentence(inspect.getdoc(cls)),
+            "params": _params(cls),
+        }
+        for name, cls in palette_classes(custom_objects).items()
+    ]
+
+
+def _params(cls: type) -> list[dict[str, Any]]:
+    """The constructor's arguments: `{name, type, default, required, choices, doc}`."""
+    docs = _argument_docs(inspect.getdoc(cls) or "")
+    found = []
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        required = parameter.default is inspect.Parameter.empty
+        default = None if required else _as_json(parameter.default)
+        choices = _choices(name)
+        found.append(
+            {
+                "name": name,
+                "type": "choice" if choices else _type_of(name, default, docs.get(name, "")),
+                "default": default,
+                "required": required,
+                "choices": choices,
+                "doc": docs.get(name, ""),
+            }
+        )
+    if not any(param["name"] == "name" for param in found):
+        found.append(
+            {"name": "name", "type": "str", "default": None, "required": False, "choices": None,
+             "doc": "The name of the layer; a free one is chosen if none is given."}
+        )
+    return found
+
+
+def _choices(name: str) -> list[Any] | None:
+    if name in _CHOICES:
+        return _CHOICES[name]
+    if name == "activation" or name.endswith("_activation"):
+        return [None, *_public(keras.activations)]
+    if name.endswith("_initializer"):
+        return [n for n in _public(keras.initializers) if n == n.lower()]
+    return None
+
+
+def _public(module: Any) -> list[str]:
+    hidden = {"get", "serialize", "deserialize"}
+    return sorted(
+        n for n, item in vars(module).items()
+        if callable(item) and not n.startswith("_") and n not in hidden
+    )
+
+
+def _type_of(name: str, default: Any, doc: str) -> str:
+    if isinstance(default, bool):
+        return "bool"
+    if isinstance(default, int):
+        return "int"
+    if isinstance(default, float):
+        return "float"
+    if isinstance(default, str):
+        return "str"
+    if isinstance(default, list):
+        return "tuple"
+    start = doc.lower()[:60]
+    for word, kind in (
+        ("tuple", "tuple"), ("list", "tuple"), ("int", "int"), ("float", "float"),
+        ("bool", "bool"), ("str", "str"), ("number", "float"),
+    ):
+        if re.search(rf"\b{word}", start):
+            return kind
+    return "str" if name in ("name", "dtype") else "json"
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else None
+
+
+def _first_sentence(doc: str | None) -> str:
+    text = " ".join((doc or "").split("\n\n")[0].split())
+    return text[:300]
+
+
+def _argument_docs(doc: str) -> dict[str, str]:
+    """The `Args:` section of a Keras docstring, by argument."""
+    section = re.search(r"^Arg(?:s|uments):\n(.*?)(?=^\S|\Z)", doc, re.S | re.M)
+    if section is None:
+        return {}
+    found: dict[str, str] = {}
+    for match in re.finditer(r"^ {2,4}(\w+):(.*?)(?=^ {2,4}\w+:|\Z)", section[1], re.S | re.M):
+        found[match[1]] = " ".join(match[2].split())[:400]
+    return found
+
+
+def read_block(data: Any, custom_objects: Mapping[str, Any] | None = None) -> Block:
+    """A block from the JSON of layers: `[{"class_name": "Dropout", "config": {"rate": 0.25}}]`.
+
+    Raises:
+        EditError: it is no such list, names a class outside the palette, or holds anything that
+            would have to be run or imported.
+    """
+    items = data if isinstance(data, list) else [data]
+    if not items or len(items) > 64:
+        raise EditError("A block is a list of 1 to 64 layers.")
+    classes = palette_classes(custom_objects)
+    with _keras.preserved_random():
+        return make_block([_layer(item, classes, custom_objects) for item in items])
+
+
+def _layer(
+    item: Any, classes: Mapping[str, type], custom_objects: Mapping[str, Any] | None
+) -> keras.Layer:
+    if not isinstance(item, Mapping):
+        raise EditError("A layer of a block is an object with 'class_name' and 'config'.")
+    unknown = set(item) - {"class_name", "config", "module", "registered_name", "build_config"}
+    name, config = item.get("class_name"), item.get("config", {})
+    if unknown or not isinstance(name, str) or not isinstance(config, Mapping):
+        raise EditError("A layer of a block is an object with 'class_name' and 'config'.")
+    cls = classes.get(name)
+    if cls is None:
+        raise EditError(f"There is no layer class {name!r:.80} to put in.")
+    _check_harmless(config, 0)
+    try:
+        with keras.saving.custom_object_scope(dict(custom_objects or {})):
+            return cls.from_config(_with_nested(dict(config), classes))
+    except EditError:
+        raise
+    except Exception as problem:
+        raise EditError(f"{name} cannot be made with these arguments: {_reason(problem)}") from problem
+
+
+def _with_nested(value: Any, classes: Mapping[str, type]) -> Any:
+    """Nested layers (of a wrapper) may be told by class and config alone."""
+    if isinstance(value, list):
+        return [_with_nested(item, classes) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {key: _with_nested(item, classes) for key, item in value.items()}
+    if found.get("class_name") in classes and "module" not in found and "config" in found:
+        found = {"module": "keras.layers", "registered_name": None, **found}
+    return found
+
+
+def _check_harmless(value: Any, depth: int) -> None:
+    """Refuses what deserialization would import or run.
+
+    Raises:
+        EditError: a module outside Keras's own, a serialized function, or a nesting without end.
+    """
+    if depth > 20:
+        raise EditError("The arguments are nested too deeply.")
+    if isinstance(value, Mapping):
+        if "module" in value and value["module"] not in _MODULES:
+            raise EditError(f"Nothing is taken from the module {value['module']!r:.80}.")
+        if value.get("class_name") in ("__lambda__", "function", "Lambda", "TFSMLayer"):
+            raise EditError("Functions and layers that hold code cannot be given as data.")
+        if isinstance(value.get("vocabulary"), str):
+            raise EditError("A vocabulary is given as a list; no file is read for one.")
+        for item in value.values():
+            _check_harmless(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_harmless(item, depth + 1)
+
+
+def _reason(problem: BaseException) -> str:
+    text = str(problem).split("Exception encountered:")[-1]
+    return " ".join(text.split())[:400] or type(problem).__name__

@@ -1,0 +1,116 @@
+"""Histograms and figures of an editor's weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from .. import _keras
+from ..errors import TargetError
+from ..targets import is_glob
+from ..views import WeightView
+from .histogram import Histogram, histogram
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..editor import Editor
+
+
+def weights_named(editor: Editor, target: Any) -> list[WeightView]:
+    """The weights that a target names: of layers, or a single one as `"dense/kernel"`.
+
+    Raises:
+        TargetError: it names neither a layer nor a weight.
+    """
+    views = {view.path: view for view in editor.layers}
+    if target is None:
+        return [weight for view in views.values() for weight in view.weights]
+    if isinstance(target, str) and target not in views:
+        named = [w for view in views.values() for w in view.weights if w.path == target]
+        if named:
+            return named
+        if not is_glob(target) and target.rpartition("/")[0] in views:
+            layer, _, name = target.rpartition("/")
+            there = ", ".join(f"'{w.name}'" for w in views[layer].weights) or "none"
+            raise TargetError(f"The layer '{layer}' has no weight '{name}'. It has {there}.")
+    paths = editor.find(target)
+    # A nested model has no weights of its own: what is inside it is meant.
+    inside = [p for p in views if any(p == path or p.startswith(f"{path}/") for path in paths)]
+    return [weight for path in inside for weight in views[path].weights]
+
+
+def histogram_of(editor: Editor, target: Any, bins: int) -> Histogram:
+    """The histogram of the one weight that a target names."""
+    named = weights_named(editor, target)
+    if len(named) != 1:
+        names = ", ".join(weight.path for weight in named) or "none"
+        raise TargetError(f"One weight is needed, as in 'dense/kernel'; {target!r} names {names}.")
+    return histogram(named[0].numpy(), bins)
+
+
+def histograms_of(editor: Editor, target: Any, bins: int) -> dict[str, Histogram]:
+    """A histogram per weight that a target names."""
+    return {w.path: histogram(w.numpy(), bins) for w in weights_named(editor, target)}
+
+
+def stats_of(editor: Editor, target: Any) -> list[dict[str, Any]]:
+    """A row of figures per weight that a target names."""
+    rows = []
+    for weight in weights_named(editor, target):
+        values = weight.numpy()
+        found = histogram(values, 1)
+        rows.append(
+            {
+                "path": weight.path,
+                "shape": weight.shape,
+                "dtype": weight.dtype,
+                "bytes": values.nbytes,
+                "trainable": weight.trainable,
+                "size": found.size,
+                "min": found.min,
+                "max": found.max,
+                "mean": found.mean,
+                "std": found.std,
+                "zeros": found.zeros,
+                "nans": found.nans,
+                "infs": found.infs,
+            }
+        )
+    return rows
+
+
+def plot_of(editor: Editor, target: Any, compare: bool) -> Figure:
+    """The histograms of the weights that a target names, over those of the source.
+
+    Both are drawn on the same bins, so that bars can be compared.
+    """
+    from ..plotting import plot_histograms
+
+    before = source_values(editor) if compare else {}
+    panels: dict[str, tuple[Histogram | None, Histogram | None]] = {}
+    for weight in weights_named(editor, target):
+        new = weight.numpy()
+        old = before.get(weight.path)
+        if old is None:
+            panels[weight.path] = (None, histogram(new))
+            continue
+        first, second = histogram(old), histogram(new)
+        low, high = min(first.min, second.min), max(first.max, second.max)
+        if low < high:
+            first, second = histogram(old, 64, (low, high)), histogram(new, 64, (low, high))
+        panels[weight.path] = (first, second)
+    return plot_histograms(panels)
+
+
+def source_values(editor: Editor) -> dict[str, Any]:
+    """The source's weights by the path that each has in the edited model."""
+    found: dict[str, Any] = {}
+    for entry in editor.graph.entries:
+        layer = editor.source_layer(entry.layer)
+        if layer is None or editor.graph.layers[entry.layer].net is not None:
+            continue
+        for name, variable, _ in _keras.named_variables(layer):
+            found[f"{entry.path}/{name}"] = keras.ops.convert_to_numpy(variable)
+    return found

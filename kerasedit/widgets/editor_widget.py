@@ -1,0 +1,90 @@
+"""The widget over an editor: its state as traits, its messages to edits."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from ..editor import Editor, Event
+from .messages import answer
+from .rows import make_history, make_info, make_rows
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def _asset(name: str) -> Path:
+    """A file of the front end.
+
+    Raises:
+        ImportError: it was not built.
+    """
+    path = _STATIC / name
+    if not path.exists():
+        raise ImportError(
+            f"The widget's front end ({path}) is not built. In a clone of the repository run "
+            "'make setup', or 'npm install && npm run build' in js/; an installed package has it."
+        )
+    return path
+
+
+class EditorWidget(anywidget.AnyWidget):
+    """Shows the model of an editor as an editable layer list.
+
+    Every view of one editor stays in step, also with edits made in Python. The state is made anew
+    from the editor after each change; nothing is read back from the browser but `selected` and
+    `filter`.
+
+    Args:
+        editor: an `Editor`, or whatever `Editor` takes.
+
+    Attributes:
+        selected: paths of the selected rows; may be set, linked and observed.
+        filter: the text of the filter box; may be set, linked and observed.
+    """
+
+    _esm = _asset("widget.js")
+    _css = _asset("widget.css")
+
+    revision = traitlets.Int().tag(sync=True)
+    info = traitlets.Dict().tag(sync=True)
+    rows = traitlets.List().tag(sync=True)
+    history = traitlets.List().tag(sync=True)
+    alive = traitlets.Unicode().tag(sync=True)
+    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    filter = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, editor: Any, **options: Any) -> None:
+        self.editor = editor if isinstance(editor, Editor) else Editor(editor)
+        super().__init__(alive=secrets.token_hex(8), **self._state(), **options)
+        self._unsubscribe = self.editor.subscribe(self._follow)
+        self.on_msg(self._receive)
+
+    def _state(self) -> dict[str, Any]:
+        with self.editor.lock:
+            return {
+                "rows": make_rows(self.editor),
+                "info": make_info(self.editor),
+                "history": make_history(self.editor),
+                "revision": self.editor.revision,
+            }
+
+    def _follow(self, event: Event) -> None:
+        """Every change of the editor becomes one message with what is new."""
+        with self.hold_sync():
+            for name, value in self._state().items():
+                setattr(self, name, value)
+            paths = {row["path"] for row in self.rows}
+            self.selected = [path for path in self.selected if path in paths]
+
+    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        reply, buffers = answer(self.editor, self.alive, content)
+        self.send(reply, buffers)
+
+    def close(self) -> None:
+        """Ends the widget; the editor goes on."""
+        self._unsubscribe()
+        super().close()

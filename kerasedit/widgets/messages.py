@@ -1,0 +1,215 @@
+"""Answers to the widget's messages. Nothing here trusts what it is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ..edits import read_edit
+from ..errors import EditError, NameTaken, TargetError
+from ..handback import user_namespace
+from ..palette import palette, read_block
+from ..plan import Plan
+from ..weights.histogram import pack, pooled
+from ..weights.looking import weights_named
+
+if TYPE_CHECKING:
+    from ..editor import Editor
+
+MAX_BYTES = 1 << 20
+MAX_PATHS = 512
+
+
+class StaleRevision(EditError):
+    """The action was made on a state that is no longer the present one."""
+
+
+class Taken(NameTaken):
+    """A name that is taken, with what takes it: the widget asks before it replaces something."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+Answer = tuple[dict[str, Any], list[bytes]]
+
+
+def answer(editor: Editor, alive: str, message: Any) -> Answer:
+    """The answer to a message: `{id, ok}` or `{id, error}`, and binary buffers."""
+    number = message.get("id") if isinstance(message, Mapping) else None
+    if not isinstance(number, str) or len(number) > 100:
+        number = None
+    try:
+        _check_size(message)
+        if number is None:
+            raise EditError("A message is an object with an 'id'.")
+        ok, buffers = _dispatch(editor, alive, message)
+        return {"id": number, "ok": ok}, buffers
+    except EditError as problem:
+        return {"id": number, "error": _error(problem)}, []
+    except Exception as problem:
+        # Whatever a message brings about, the browser hears of it and nothing was changed.
+        unexpected = EditError(f"Something unexpected happened: {type(problem).__name__}: {problem}")
+        return {"id": number, "error": _error(unexpected)}, []
+
+
+def _error(problem: EditError) -> dict[str, Any]:
+    name = "NameTaken" if isinstance(problem, Taken) else type(problem).__name__
+    hint = problem.hint if isinstance(problem, Taken) else ""
+    return {"type": name, "message": str(problem)[:4000], "hint": hint}
+
+
+def _check_size(message: Any) -> None:
+    try:
+        size = len(json.dumps(message))
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise EditError("A message must be JSON.") from problem
+    if size > MAX_BYTES:
+        raise EditError(f"A message may have {MAX_BYTES} bytes; this one has {size}.")
+
+
+def _dispatch(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    asked = [key for key in ("edit", "preview", "action", "query") if key in message]
+    if len(asked) != 1:
+        raise EditError("A message has one of 'edit', 'preview', 'action' and 'query'.")
+    what = message[asked[0]]
+    if asked[0] == "edit":
+        return _edit(editor, message), []
+    if asked[0] == "preview":
+        return _preview(editor, message), []
+    handlers = _ACTIONS if asked[0] == "action" else _QUERIES
+    handler = handlers.get(what) if isinstance(what, str) else None
+    if handler is None:
+        raise EditError(f"There is no {asked[0]} {what!r:.80}.")
+    return handler(editor, alive, message)
+
+
+def _check_revision(editor: Editor, message: Mapping[str, Any]) -> None:
+    if message.get("revision") != editor.revision:
+        raise StaleRevision(
+            "The model has changed since; look at it as it is now, and try again."
+        )
+
+
+def _edit(editor: Editor, message: Mapping[str, Any]) -> dict[str, Any]:
+    with editor.lock:
+        _check_revision(editor, message)
+        edit = read_edit(message["edit"], lambda data: read_block(data, editor.custom_objects))
+        editor.apply(edit)
+        return {"revision": editor.revision, "report": list(editor.report)}
+
+
+def _preview(editor: Editor, message: Mapping[str, Any]) -> dict[str, Any]:
+    with editor.lock:
+        _check_revision(editor, message)
+        edit = read_edit(message["preview"], lambda data: read_block(data, editor.custom_objects))
+        return {"plan": plan_data(editor.preview.apply(edit))}
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON."""
+    return {
+        "ok": plan.ok,
+        "text": str(plan),
+        "errors": list(plan.errors),
+        "warnings": list(plan.warnings),
+        "shape_changes": [[path, str(a), str(b)] for path, a, b in plan.shape_changes],
+        "reinitialized": list(plan.reinitialized),
+        "sliced": list(plan.sliced),
+        "dropped": list(plan.dropped),
+        "renamed": [list(pair) for pair in plan.renamed],
+        "params_before": plan.params_before,
+        "params_after": plan.params_after,
+        "code": plan.code,
+    }
+
+
+def _step(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    with editor.lock:
+        _check_revision(editor, message)
+        move = editor.undo if message["action"] == "undo" else editor.redo
+        move(message.get("n", 1))
+        return {"revision": editor.revision, "report": []}, []
+
+
+def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    name, overwrite = message.get("name"), message.get("overwrite") is True
+    if not isinstance(name, str):
+        raise EditError("'name' must be the name of a variable.")
+    namespace = user_namespace() or {}
+    holds = namespace.get(name)
+    if holds is not None and not overwrite:
+        model = isinstance(holds, keras.Model)
+        raise Taken(
+            f"The variable '{name}' holds a {type(holds).__name__}.", "model" if model else "other"
+        )
+    editor.hand_back(name, overwrite=overwrite)
+    return {"name": name}, []
+
+
+def _save(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    path = message.get("path")
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise EditError("'path' must be the name of a file.")
+    if Path(path).exists() and message.get("overwrite") is not True:
+        raise Taken(f"The file '{path}' exists.", "file")
+    editor.save(path)
+    return {"path": path}, []
+
+
+def _histograms(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    paths, bins = message.get("paths"), message.get("bins", 64)
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise EditError("'paths' must be a list of paths.")
+    if len(paths) > MAX_PATHS:
+        raise EditError(f"At most {MAX_PATHS} paths are taken at once.")
+    if not isinstance(bins, int) or isinstance(bins, bool) or not 1 <= bins <= 1024:
+        raise EditError("'bins' must be a whole number from 1 to 1024.")
+    with editor.lock:
+        known = editor.graph.by_path
+        found = [path for path in paths if path in known]
+        if paths and not found:
+            raise TargetError("None of these layers is there any more.")
+        parts = [_row_histogram(editor, path, bins) for path in found]
+        reply = {"paths": found, "bins": bins, "revision": editor.revision}
+    return reply, [b"".join(parts)]
+
+
+def _row_histogram(editor: Editor, path: str, bins: int) -> bytes:
+    """All weights of a row pooled. Strings of a vocabulary and the like are no weights to draw."""
+    arrays = [weight.numpy() for weight in weights_named(editor, path)]
+    numeric = [a for a in arrays if a.dtype.kind not in "OUSc"]
+    return np.asarray(pack(pooled(numeric, bins)), "<f4").tobytes()
+
+
+def _palette(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    return {"layers": _finite(palette(editor.custom_objects))}, []
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity; a default of that is left for Keras to fill in."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
+
+
+def _code(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    lines = [edit.to_code() for edit in editor.history]
+    return {"code": "\n".join(["ed = kerasedit.Editor(model)", *lines])}, []
+
+
+def _ping(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    return {"alive": alive, "revision": editor.revision}, []
+
+
+_ACTIONS = {"undo": _step, "redo": _step, "hand_back": _hand_back, "save": _save}
+_QUERIES = {"histograms": _histograms, "palette": _palette, "code": _code, "ping": _ping}

@@ -1,0 +1,119 @@
+"""What the widget draws, made from an editor: rows and totals as plain JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..graph.model_graph import Entry, LayerId, ModelGraph
+from ..handback import free_variable, user_namespace
+from ..palette import family_of
+from ..plan import bytes_of
+from ..summary import status
+from ..views import LayerView, weights_under
+
+if TYPE_CHECKING:
+    from ..editor import Editor
+
+
+def make_rows(editor: Editor) -> list[dict[str, Any]]:
+    """A row per layer in data order; see docs/protocol.md."""
+    graph, source = editor.graph, editor.source_graph
+    index: dict[tuple[LayerId, LayerId], int] = {}
+    for number, entry in enumerate(graph.entries):
+        index.setdefault((entry.owner, entry.layer), number)
+    return [
+        _row(graph, source, entry, view, index)
+        for entry, view in zip(graph.entries, editor.layers, strict=True)
+    ]
+
+
+def _row(
+    graph: ModelGraph,
+    source: ModelGraph,
+    entry: Entry,
+    view: LayerView,
+    index: dict[tuple[LayerId, LayerId], int],
+) -> dict[str, Any]:
+    spec, net = graph.layers[entry.layer], graph.net_of(entry.owner)
+    weights = weights_under(graph, entry.layer)
+    flags = graph.effective_flags
+    refs = [ref for call in net.calls_of[entry.layer] for ref in call.refs]
+    feeding = dict.fromkeys(index[entry.owner, net.by_id[ref.call].layer] for ref in refs)
+    flagged = spec.kind in ("layer", "model")
+    return {
+        "path": view.path,
+        "name": view.name,
+        "level": view.level,
+        "kind": view.kind,
+        "class_name": view.class_name,
+        "family": family_of(spec.cls, spec.kind),
+        "shape": show_shapes(view.output_shape),
+        "dtype": view.dtype or "",
+        "params": sum(math.prod(w.shape) for _, w in weights),
+        "trainable": view.trainable if flagged else None,
+        "trainable_params": sum(
+            math.prod(w.shape) for i, w in weights if w.trainable and flags.get(i, True)
+        ),
+        "weights": len(weights),
+        "marks": _marks(graph, entry),
+        "status": status(source, graph, entry),
+        "calls": view.calls,
+        "inputs": list(feeding),
+        "title": f"{view.class_name} {view.path}",
+    }
+
+
+def show_shapes(shape: Any) -> str:
+    """A shape, or several joined by `; `, as text."""
+    several = bool(shape) and isinstance(shape[0], tuple)
+    return "; ".join(map(str, shape)) if several else str(shape)
+
+
+def _marks(graph: ModelGraph, entry: Entry) -> list[str]:
+    spec, net = graph.layers[entry.layer], graph.net_of(entry.owner)
+    marks = []
+    if len(net.calls_of[entry.layer]) > 1:
+        marks.append("shared")
+    policy = (spec.config or {}).get("dtype")
+    if isinstance(policy, dict) and "Quantized" in str(policy.get("class_name")):
+        marks.append("quantized")
+    if spec.kind == "op":
+        marks.append("op")
+    if any(net.by_id[ref.call].layer == entry.layer for ref in net.output_refs):
+        marks.append("output")
+    return marks
+
+
+def make_info(editor: Editor) -> dict[str, Any]:
+    """The bar: totals, what can be undone, the proposed variable name."""
+    graph = editor.graph
+    root = graph.layers[graph.root]
+    weights = weights_under(graph, graph.root)
+    flags = graph.effective_flags
+    params = sum(math.prod(w.shape) for _, w in weights)
+    trainable = sum(math.prod(w.shape) for i, w in weights if w.trainable and flags.get(i, True))
+    undo, redo = editor.undo_label, editor.redo_label
+    opaque = graph.net.opaque
+    return {
+        "name": root.name,
+        "class_name": root.cls.__name__,
+        "params": params,
+        "trainable": trainable,
+        "frozen": params - trainable,
+        "bytes": sum(bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights),
+        "layers": sum(graph.layers[e.layer].kind in ("layer", "model") for e in graph.entries),
+        "can_undo": undo is not None,
+        "can_redo": redo is not None,
+        "undo_label": undo or "",
+        "redo_label": redo or "",
+        "editable": not opaque,
+        "reason": "A subclassed model: its call is Python code, so only flags and weights can be "
+        "edited." if opaque else "",
+        "variable": free_variable(root.name, user_namespace()),
+    }
+
+
+def make_history(editor: Editor) -> list[dict[str, str]]:
+    """The edits so far, each in words and as code."""
+    return [{"label": edit.describe(), "code": edit.to_code()} for edit in editor.history]
