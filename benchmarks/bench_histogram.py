@@ -1,6 +1,6 @@
 """Histograms, with all their figures, of VGG16's weights against `np.histogram` alone.
 
-    python -m benchmarks histogram
+python -m benchmarks histogram
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def run() -> Iterator[Result]:
     model = keras.applications.VGG16(weights=None)
     # As after training: none of the zeros that biases start from, tails instead of a hard end.
     rng = np.random.default_rng(0)
-    trained = [
-        rng.normal(0.0, 0.02, weight.shape).astype("float32") for weight in model.weights
-    ]
+    trained = [rng.normal(0.0, 0.02, weight.shape).astype("float32") for weight in model.weights]
     initial = [np.asarray(weight) for weight in model.weights]
     for name, arrays in (("initial", initial), ("normal", trained)):
         numpy_time = our_time = float("inf")

@@ -270,15 +270,23 @@ def compile_settings(model: Any) -> dict[str, Any] | None:
         return None
     settings = dict(model._compile_config.config)
     settings["optimizer"] = model.optimizer
-    settings["auto_scale_loss"] = getattr(model, "auto_scale_loss", True)
+    # Where scaling was wanted, the optimizer does it by now.
+    settings["auto_scale_loss"] = False
     return settings
 
 
 def copy_wrapped_metric(metric: Any) -> Any:
-    """A metric around the same function, which may be one that Keras cannot name; it is stateless."""
-    return keras.metrics.MeanMetricWrapper(
-        metric._fn, name=metric.name, dtype=metric.dtype, **metric._fn_kwargs
-    )
+    """A metric around the same function, which may be one that Keras cannot name.
+
+    The configurations of some of Keras's own (`CosineSimilarity`) leave out arguments.
+    """
+    if type(metric) is keras.metrics.MeanMetricWrapper:
+        return keras.metrics.MeanMetricWrapper(
+            metric._fn, name=metric.name, dtype=metric.dtype, **metric._fn_kwargs
+        )
+    fresh = type(metric).from_config(metric.get_config())
+    fresh._fn, fresh._fn_kwargs = metric._fn, dict(metric._fn_kwargs)
+    return fresh
 
 
 def swap_optimizer(model: Any, optimizer: Any) -> None:
@@ -306,40 +314,32 @@ def forget_functions(model: Any) -> None:
     model.predict_function = None
 
 
-def optimizer_variables_of(optimizer: Any) -> list[Any]:
-    """The model variables that a built optimizer was built for."""
-    inner = getattr(optimizer, "inner_optimizer", None)
-    return list((inner or optimizer)._trainable_variables)
+def slots_of(optimizer: Any) -> dict[int, dict[str, Any]]:
+    """The variables of an optimizer that belong to model variables: `{id(variable): {name: slot}}`.
 
-
-def record_slots(optimizer: Any, variables: list[Any]) -> dict[int, list[Any]]:
-    """Builds an optimizer and tells which of its variables belong to which model variable.
-
-    Slots are named after the variable, not tied to it; the public `add_variable_from_reference`,
-    which makes every slot, is watched while `build` runs. Returns `{id(variable): slots}`.
+    Keras's optimizers hold slots in lists with a place for each model variable, and find them by
+    position. The slots themselves are only named after the variable, whose name others may share.
     """
-    slots: dict[int, list[Any]] = {}
-    watched = [optimizer]
-    if getattr(optimizer, "inner_optimizer", None) is not None:
-        watched.append(optimizer.inner_optimizer)
+    inner = getattr(optimizer, "inner_optimizer", None)
+    found: dict[int, dict[str, Any]] = {}
+    for part in [optimizer, *([inner] if inner else getattr(optimizer, "optimizers", ()))]:
+        owners = part._trainable_variables
+        for name, held in vars(part).items():
+            if name in ("_variables", "_trainable_variables") or not isinstance(held, (list, tuple)):
+                continue
+            for owner, slot in zip(owners, held, strict=False) if len(held) == len(owners) else ():
+                if isinstance(slot, keras.Variable):
+                    found.setdefault(id(owner), {})[name] = slot
+    return found
 
-    def watch(original: Any) -> Any:
-        def add_variable_from_reference(reference_variable: Any, *args: Any, **kwargs: Any) -> Any:
-            slot = original(reference_variable, *args, **kwargs)
-            slots.setdefault(id(reference_variable), []).append(slot)
-            return slot
 
-        return add_variable_from_reference
+def learning_rate_function(optimizer: Any) -> Any | None:
+    """The schedule or function that gives the learning rate; None where it is a variable.
 
-    for each in watched:
-        # On the instance and past TensorFlow's attribute tracking.
-        each.__dict__["add_variable_from_reference"] = watch(each.add_variable_from_reference)
-    try:
-        optimizer.build(variables)
-    finally:
-        for each in watched:
-            each.__dict__.pop("add_variable_from_reference", None)
-    return slots
+    `optimizer.learning_rate` is public and gives the present value of it.
+    """
+    rate = getattr(optimizer, "_learning_rate", None)
+    return None if isinstance(rate, keras.Variable) else rate
 
 
 # -- files of preprocessing layers ---------------------------------------------------------------

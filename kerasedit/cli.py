@@ -62,17 +62,13 @@ def _parser() -> argparse.ArgumentParser:
 def _summary(options: argparse.Namespace) -> None:
     # TensorFlow's notes on the machine are no part of the answer.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from kerasedit import Editor
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from kerasedit import EditError, Editor
 
-    path = Path(options.file)
-    if not path.is_file():
-        raise Failure(f"no such file: {path}")
     try:
-        editor = Editor(path)
-    except Exception as error:
-        # A damaged or hostile file can make any reader in the chain raise anything.
-        raise Failure(f"{path}: {error or type(error).__name__}") from error
-    print(editor.summary())
+        Editor(options.file).summary()  # prints it
+    except EditError as error:
+        raise Failure(error) from error
 
 
 def _demo(options: argparse.Namespace) -> None:

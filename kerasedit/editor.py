@@ -25,7 +25,7 @@ from .handback import bind
 from .methods import EditMethods
 from .plan import Plan, make_plan
 from .targets import as_data, select
-from .training.compiled import carry_compile, carry_optimizer, read_slots
+from .training.compiled import carry_compile, carry_optimizer
 from .views import LayerView
 from .weights.bank import Bank
 
@@ -368,11 +368,12 @@ class Editor(EditMethods["Editor"]):
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None or not model.compiled:
             return
-        slots, _ = read_slots(optimizer)
         keys = self._bank.variable_keys(layers, graph)
-        for variable_id, own in slots.items():
+        for variable_id, own in _keras.slots_of(optimizer).items():
             if variable_id in keys:
-                self._bank.slots[keys[variable_id]] = tuple(map(_keras.snapshot, own))
+                self._bank.slots[keys[variable_id]] = {
+                    name: _keras.snapshot(slot) for name, slot in own.items()
+                }
 
     def _reachable(self) -> set[LayerId]:
         """Every layer that the present graph or a step of the history has or inherits from."""

@@ -16,6 +16,7 @@ import keras
 from . import _keras
 from .blocks import Block, make_block
 from .errors import EditError
+from .names import snake_case
 
 # Not for the palette: they hold code, read files, or stand for what an editor does otherwise.
 _EXCLUDED = {
@@ -222,7 +223,11 @@ def _layer(
     _check_harmless(config, 0)
     try:
         with keras.saving.custom_object_scope(dict(custom_objects or {})):
-            return cls.from_config(_with_nested(dict(config), classes))
+            # Without a name of its own the automatic one is taken without a number, so that a mere
+            # preview does not use up the numbers that Keras counts.
+            return cls.from_config(
+                {"name": snake_case(cls.__name__), **_with_nested(dict(config), classes)}
+            )
     except EditError:
         raise
     except Exception as problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,49 +9,24 @@ import keras
 
 from .. import _keras
 
-SlotValues = Callable[[Any], Sequence[Any] | None]
-"""Gives the values of a model variable's slots; None where it has none yet."""
+SlotValues = Callable[[Any], Mapping[str, Any] | None]
+"""Gives the values of a model variable's slots by their names; None where it has none yet."""
 
 
-def read_slots(optimizer: Any) -> tuple[dict[int, list[Any]], list[Any]]:
-    """Which variables of a built optimizer belong to which model variable.
-
-    An optimizer of the same configuration is built on the same variables, without values, and
-    watched; its variables stand in the same order.
-
-    Returns:
-        `{id(model variable): its slots}` and the variables that are no slots (iterations and such).
-    """
-    if not optimizer.built:
-        return {}, []
-    twin = copy_optimizer(optimizer)
-    with _keras.deferred():
-        slots = _keras.record_slots(twin, _keras.optimizer_variables_of(optimizer))
-    own, real = twin.variables, optimizer.variables
-    if [tuple(v.shape) for v in own] != [tuple(v.shape) for v in real]:
-        warnings.warn(
-            f"The state of the optimizer {type(optimizer).__name__} is not laid out as one of its "
-            "configuration would be, so it starts afresh.",
-            stacklevel=2,
-        )
-        return {}, []
-    counterpart = {id(a): b for a, b in zip(own, real, strict=True)}
-    found = {key: [counterpart[id(s)] for s in values] for key, values in slots.items()}
-    return found, shared_variables(twin, slots, counterpart)
-
-
-def shared_variables(
-    optimizer: Any, slots: Mapping[int, list[Any]], counterpart: Mapping[int, Any] | None = None
-) -> list[Any]:
-    """The optimizer's variables that belong to no model variable, in order."""
-    taken = {id(slot) for values in slots.values() for slot in values}
-    rest = [v for v in optimizer.variables if id(v) not in taken]
-    return [counterpart[id(v)] for v in rest] if counterpart is not None else rest
+def shared_variables(optimizer: Any) -> list[Any]:
+    """The optimizer's variables that belong to no model variable, such as the iterations."""
+    taken = {id(slot) for own in _keras.slots_of(optimizer).values() for slot in own.values()}
+    return [variable for variable in optimizer.variables if id(variable) not in taken]
 
 
 def copy_optimizer(optimizer: Any) -> Any:
     """An optimizer of the same class and configuration, not built."""
-    return type(optimizer).from_config(optimizer.get_config())
+    config = optimizer.get_config()
+    schedule = _keras.learning_rate_function(optimizer)
+    if schedule is None or "learning_rate" not in config:
+        return type(optimizer).from_config(config)
+    # Schedules have no state, and Keras cannot make those again that it does not know.
+    return type(optimizer)(**{**config, "learning_rate": schedule})
 
 
 def carry_optimizer(optimizer: Any, trainable: list[Any], slot_values: SlotValues) -> Any:
@@ -64,23 +38,22 @@ def carry_optimizer(optimizer: Any, trainable: list[Any], slot_values: SlotValue
     fresh = copy_optimizer(optimizer)
     if not optimizer.built:
         return fresh
-    _, shared = read_slots(optimizer)
-    with _keras.deferred() as pending:
-        slots = _keras.record_slots(fresh, trainable)
+    fresh.build(trainable)
+    slots = _keras.slots_of(fresh)
     for variable in trainable:
-        own = slots.get(id(variable), [])
-        values = slot_values(variable)
-        if values is None or [tuple(v.shape) for v in own] != [tuple(v.shape) for v in values]:
-            continue
-        for slot, value in zip(own, values, strict=True):
-            _keras.give_value(slot, value)
-    for variable in pending:
-        _keras.initialize(variable)
-    rest = shared_variables(fresh, slots)
-    if [tuple(v.shape) for v in rest] == [tuple(v.shape) for v in shared]:
+        own, values = slots.get(id(variable), {}), slot_values(variable) or {}
+        if _shapes(own) == _shapes(values):
+            for name, slot in own.items():
+                slot.assign(values[name])
+    rest, shared = shared_variables(fresh), shared_variables(optimizer)
+    if [v.shape for v in rest] == [v.shape for v in shared]:
         for new, old in zip(rest, shared, strict=True):
             new.assign(old)
     return fresh
+
+
+def _shapes(slots: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(slot.shape) for name, slot in slots.items()}
 
 
 def carry_compile(
@@ -106,7 +79,6 @@ def carry_compile(
     try:
         for key in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             settings[key] = _for_outputs(settings.get(key), *output_names)
-        settings["loss"] = _map(copy_loss, settings["loss"])
         for key in ("metrics", "weighted_metrics"):
             settings[key] = _map(copy_metric, settings[key])
         optimizer = settings["optimizer"]
@@ -150,16 +122,6 @@ def _map(fn: Callable[[Any], Any], value: Any) -> Any:
     return fn(value)
 
 
-def copy_loss(loss: Any) -> Any:
-    """A loss of one's own where its class can make one; a loss has no state to share."""
-    if isinstance(loss, keras.losses.Loss):
-        try:
-            return type(loss).from_config(loss.get_config())
-        except Exception:
-            return loss
-    return loss
-
-
 def copy_metric(metric: Any) -> Any:
     """A metric with state of its own.
 
@@ -170,8 +132,8 @@ def copy_metric(metric: Any) -> Any:
     if not isinstance(metric, keras.metrics.Metric):
         return metric
     try:
+        if isinstance(metric, keras.metrics.MeanMetricWrapper):
+            return _keras.copy_wrapped_metric(metric)
         return type(metric).from_config(metric.get_config())
     except Exception as problem:
-        if type(metric) is keras.metrics.MeanMetricWrapper:
-            return _keras.copy_wrapped_metric(metric)
         raise ValueError(f"the metric '{metric.name}' cannot be copied: {problem}") from problem

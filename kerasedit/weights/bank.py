@@ -27,7 +27,7 @@ class Bank:
         self._source = source
         self._live: Mapping[LayerId, Any] = source
         self._kept: dict[LayerId, LayerState] = {}
-        self.slots: dict[SlotKey, tuple[Any, ...]] = {}
+        self.slots: dict[SlotKey, Mapping[str, Any]] = {}
 
     def deposit(self, states: Mapping[LayerId, LayerState]) -> None:
         """Keeps the values of layers that an edit brought in."""
@@ -91,7 +91,7 @@ class Bank:
                 keys.setdefault(id(variable), (layer_id, index))
         return keys
 
-    def slots_for(self, graph: ModelGraph, key: SlotKey) -> tuple[Any, ...] | None:
+    def slots_for(self, graph: ModelGraph, key: SlotKey) -> Mapping[str, Any] | None:
         """The slots of a variable, or of the one whose whole value it inherited."""
         found = self.slots.get(key)
         if found is not None:

@@ -98,12 +98,11 @@ class TestSummary:
         assert cli.main(["summary", str(path)]) == 0
 
         output = capsys.readouterr().out
-        assert "hidden" in output
-        assert "None" not in output.splitlines()[-1]
+        assert output.count("hidden") == 1
 
     def test_a_missing_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["summary", str(tmp_path / "no.keras")]) == 1
-        assert "no such file" in capsys.readouterr().err
+        assert "no.keras" in capsys.readouterr().err
 
     @pytest.mark.parametrize("suffix", [".keras", ".h5", ".txt"])
     def test_a_file_that_is_no_model(

@@ -85,17 +85,19 @@ export type Edit = (
   | { edit: "unfreeze"; targets: string[] }
 ) & { on_mismatch?: Mismatch };
 
-/** What an edit would do. Each list holds lines of text, ready to be shown. */
+/** What an edit would do. Lists of strings hold lines of text, ready to be shown. */
 export interface Plan {
   ok: boolean;
   text: string;
   errors: string[];
   warnings: string[];
-  shape_changes: string[];
+  /** Path, shape before, shape after. */
+  shape_changes: [string, string, string][];
   reinitialized: string[];
   sliced: string[];
   dropped: string[];
-  renamed: string[];
+  /** Name before, name after. */
+  renamed: [string, string][];
   params_before: number;
   params_after: number;
   code: string;

@@ -10,14 +10,18 @@ interface Props {
   missing: readonly string[];
 }
 
-const LISTS = {
-  shape_changes: "Shapes that change",
-  reinitialized: "Starts afresh",
-  sliced: "Copied in part",
-  dropped: "Dropped",
-  renamed: "Renamed",
-  warnings: "Mind",
-} as const;
+/** What the plan lists, as headed lines; a heading without lines is left out. */
+function listsOf(plan: Plan): [string, string[]][] {
+  const lists: [string, string[]][] = [
+    ["Shapes that change", plan.shape_changes.map(([path, before, after]) => `${path}: ${before} → ${after}`)],
+    ["Starts afresh", plan.reinitialized],
+    ["Copied in part", plan.sliced],
+    ["Dropped", plan.dropped],
+    ["Renamed", plan.renamed.map(([before, after]) => `${before} → ${after}`)],
+    ["Mind", plan.warnings],
+  ];
+  return lists.filter(([, lines]) => lines.length > 0);
+}
 
 /** What the edit would do, as the kernel foresees it. */
 export function PlanView({ plan, refusal, checking, missing }: Props) {
@@ -36,18 +40,16 @@ export function PlanView({ plan, refusal, checking, missing }: Props) {
             </p>
           )}
           <dl>
-            {(Object.keys(LISTS) as (keyof typeof LISTS)[])
-              .filter((key) => plan[key].length > 0)
-              .map((key) => (
-                <div key={key}>
-                  <dt>{LISTS[key]}</dt>
-                  {plan[key].map((line) => (
-                    <dd key={line} dir="auto">
-                      {line}
-                    </dd>
-                  ))}
-                </div>
-              ))}
+            {listsOf(plan).map(([heading, lines]) => (
+              <div key={heading}>
+                <dt>{heading}</dt>
+                {lines.map((line) => (
+                  <dd key={line} dir="auto">
+                    {line}
+                  </dd>
+                ))}
+              </div>
+            ))}
           </dl>
           {plan.ok && plan.code && <code class="ke-plan-code">{plan.code}</code>}
         </>
