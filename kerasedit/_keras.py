@@ -292,16 +292,15 @@ def copy_wrapped_metric(metric: Any) -> Any:
 def swap_optimizer(model: Any, optimizer: Any) -> None:
     """Another optimizer for a compiled model; metrics and their state stay.
 
-    `compile` would make new metrics. The train function holds the old variables, so it is dropped:
-    `fit` makes a new one when it finds None.
+    `compile` would make new metrics.
     """
     model.optimizer = optimizer
     model._compile_config.config["optimizer"] = optimizer
-    forget_functions(model)
+    renew_train_function(model)
 
 
-def forget_functions(model: Any) -> None:
-    """Makes Keras trace again: compiled functions hold the flags they were traced with.
+def renew_train_function(model: Any) -> None:
+    """Makes Keras trace anew: the train function holds the flags and slots it was traced with.
 
     Keras 3.15 keeps the flags of the last `compile` to warn when they changed; here nothing is amiss.
     """
@@ -309,9 +308,9 @@ def forget_functions(model: Any) -> None:
         model._compiled_trainable_state = {
             layer: layer.trainable for layer in model._flatten_layers()
         }
-    model.train_function = None
-    model.test_function = None
-    model.predict_function = None
+    if model.train_function is not None:
+        # Not set to None: a `fit` that is running would call it.
+        model.make_train_function(force=True)
 
 
 def slots_of(optimizer: Any) -> dict[int, dict[str, Any]]:
@@ -325,21 +324,29 @@ def slots_of(optimizer: Any) -> dict[int, dict[str, Any]]:
     for part in [optimizer, *([inner] if inner else getattr(optimizer, "optimizers", ()))]:
         owners = part._trainable_variables
         for name, held in vars(part).items():
-            if name in ("_variables", "_trainable_variables") or not isinstance(held, (list, tuple)):
+            if name in ("_variables", "_trainable_variables"):
                 continue
-            for owner, slot in zip(owners, held, strict=False) if len(held) == len(owners) else ():
+            if not isinstance(held, (list, tuple)) or len(held) != len(owners):
+                continue
+            for owner, slot in zip(owners, held, strict=True):
                 if isinstance(slot, keras.Variable):
                     found.setdefault(id(owner), {})[name] = slot
     return found
 
 
-def learning_rate_function(optimizer: Any) -> Any | None:
-    """The schedule or function that gives the learning rate; None where it is a variable.
+def copy_optimizer(optimizer: Any) -> Any:
+    """An optimizer of the same class and configuration, not built.
 
-    `optimizer.learning_rate` is public and gives the present value of it.
+    A schedule or function of the learning rate has no state and is shared: Keras can only make
+    those again that it knows. `optimizer.learning_rate` is public and gives its present value.
     """
     rate = getattr(optimizer, "_learning_rate", None)
-    return None if isinstance(rate, keras.Variable) else rate
+    if rate is None or isinstance(rate, keras.Variable):
+        return type(optimizer).from_config(optimizer.get_config())
+    # `get_config` would serialize the rate; `copy.copy` would go through a file.
+    shell = object.__new__(type(optimizer))
+    shell.__dict__.update(vars(optimizer), _learning_rate=None)
+    return type(optimizer)(**{**shell.get_config(), "learning_rate": rate})
 
 
 # -- files of preprocessing layers ---------------------------------------------------------------

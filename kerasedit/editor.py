@@ -66,8 +66,8 @@ class Editor(EditMethods["Editor"]):
             `.keras` or `.h5` file.
         custom_objects: classes and functions that the model's layers name, as in Keras.
         safe_mode: for files: refuse what would run code on loading.
-        in_place: for a subclassed model that cannot be copied: work on the model itself. Only flags
-            and weights can be edited then, and they change the model given.
+        in_place: work on the model itself, as for a subclassed one that cannot be copied. Only flags
+            and weights can be edited then, and that changes the model given.
         compile: whether the copy is compiled as the source is.
 
     Attributes:
@@ -105,15 +105,14 @@ class Editor(EditMethods["Editor"]):
         self._in_place = in_place
         self.source: keras.Model = model
         graph, objects = read_model(model)
-        if in_place and not graph.net.opaque:
-            raise StructureError(
-                "in_place=True is for subclassed models that cannot be copied; this one can."
-            )
         self._source_graph = self._graph = graph
         self._source_objects = objects
         self._bank = Bank(objects)
         self._built: Built | None = None
         self._built_graph: ModelGraph | None = None
+        # What was compiled when the settings could not be carried on: undo may need them again.
+        self._compiled_last: tuple[keras.Model, ModelGraph] | None = None
+        self._optimizer = getattr(model, "optimizer", None)
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
         self._transaction: list[Edit] | None = None
@@ -123,6 +122,8 @@ class Editor(EditMethods["Editor"]):
         if in_place:
             self._built = Built(model, objects)
             self._built_graph = graph
+        elif graph.net.opaque:
+            _ = self.model  # whether such a model can be copied is only known by doing it
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -204,6 +205,11 @@ class Editor(EditMethods["Editor"]):
             edit = make()
             work = self._workspace()
             edit.apply(work)
+            if self._in_place and work.graph.structure != self._graph.structure:
+                raise StructureError(
+                    "The editor works on the model itself (in_place=True), so only flags and weights "
+                    "can be edited. Open it without in_place=True to edit the structure of a copy."
+                )
             self._bank.deposit(work.states)
             self._push(_Step(edit, self._graph, work.graph, report_lines(work.report)))
             return self
@@ -347,6 +353,8 @@ class Editor(EditMethods["Editor"]):
         )
         if self._compile:
             self._stash_slots(old_model, old_layers, old_graph)
+            if not old_model.compiled and self._compiled_last is not None:
+                old_model, old_graph = self._compiled_last
             keys = self._bank.variable_keys(built.layers, graph)
             problem = carry_compile(
                 old_model,
@@ -356,6 +364,8 @@ class Editor(EditMethods["Editor"]):
                 else None,
                 (old_graph.net.output_names, graph.net.output_names),
             )
+            self._compiled_last = (old_model, old_graph) if problem else None
+            self._optimizer = built.model.optimizer if built.model.compiled else self._optimizer
             if problem:
                 warnings.warn(problem, stacklevel=4)
         self._bank.adopt(built, self._reachable())
@@ -368,6 +378,9 @@ class Editor(EditMethods["Editor"]):
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None or not model.compiled:
             return
+        if optimizer is not self._optimizer:  # compiled anew: what the old one left is not its own
+            self._bank.slots.clear()
+            self._optimizer = optimizer
         keys = self._bank.variable_keys(layers, graph)
         for variable_id, own in _keras.slots_of(optimizer).items():
             if variable_id in keys:
@@ -414,18 +427,24 @@ class Editor(EditMethods["Editor"]):
         optimizer = model.optimizer
         trainable = list(model.trainable_variables)
         if optimizer is None or not optimizer.built:
-            _keras.forget_functions(model)
+            _keras.renew_train_function(model)
             return
         self._stash_slots(model, self._built.layers, graph)
         keys = self._bank.variable_keys(self._built.layers, graph)
-        fresh = carry_optimizer(
-            optimizer,
-            trainable,
-            lambda variable: self._bank.slots_for(graph, keys[id(variable)])
-            if id(variable) in keys
-            else None,
-        )
-        _keras.swap_optimizer(model, fresh)
+        try:
+            self._optimizer = carry_optimizer(
+                optimizer,
+                trainable,
+                lambda variable: self._bank.slots_for(graph, keys[id(variable)])
+                if id(variable) in keys
+                else None,
+            )
+        except Exception as problem:
+            _keras.renew_train_function(model)
+            text = f"The optimizer cannot follow; call ed.model.compile(...). The reason: {problem}"
+            warnings.warn(text, stacklevel=6)
+        else:
+            _keras.swap_optimizer(model, self._optimizer)
 
     def live_layer(self, entry: Entry) -> Any:
         """The layer of `ed.model` at a place."""
@@ -445,7 +464,7 @@ class Editor(EditMethods["Editor"]):
     def close(self) -> None:
         """Frees the copy and the history. The source and models handed out stay."""
         with self.lock:
-            self._built = self._built_graph = None
+            self._built = self._built_graph = self._compiled_last = None
             self._done.clear()
             self._undone.clear()
             self._graph = self._source_graph

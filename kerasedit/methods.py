@@ -178,15 +178,15 @@ class EditMethods(ABC, Generic[Result]):
 
         return self._run(make)
 
-    def rename(self, target: Any, name: str) -> Result:
+    def rename(self, target: Any, name: str, *, expect: int | None = None) -> Result:
         """Gives a layer another name.
 
         Raises:
             NameTaken: a layer beside it has the name.
         """
-        return self._run(lambda: Rename(self._data(target), name))
+        return self._run(lambda: Rename(self._data(target), name, expect))
 
-    def trim(self, target: Any) -> Result:
+    def trim(self, target: Any, *, expect: int | None = None) -> Result:
         """Makes a layer the output and drops all past it.
 
         Args:
@@ -196,21 +196,21 @@ class EditMethods(ABC, Generic[Result]):
         Raises:
             StructureError: dropping that many layers would cut several branches.
         """
-        return self._run(lambda: Trim(self._data(target)))
+        return self._run(lambda: Trim(self._data(target), expect))
 
     # -- flags -----------------------------------------------------------------------------------
 
-    def freeze(self, *targets: Any) -> Result:
+    def freeze(self, *targets: Any, expect: int | None = None) -> Result:
         """Lets layers keep their weights in training; of a nested model, all inside it."""
-        return self._run(lambda: Freeze(tuple(map(self._data, self._some(targets)))))
+        return self._run(lambda: Freeze(tuple(map(self._data, self._some(targets))), expect))
 
-    def unfreeze(self, *targets: Any) -> Result:
+    def unfreeze(self, *targets: Any, expect: int | None = None) -> Result:
         """Lets layers train; of a nested model, all inside it."""
-        return self._run(lambda: Unfreeze(tuple(map(self._data, self._some(targets)))))
+        return self._run(lambda: Unfreeze(tuple(map(self._data, self._some(targets))), expect))
 
-    def freeze_up_to(self, target: Any) -> Result:
+    def freeze_up_to(self, target: Any, *, expect: int | None = None) -> Result:
         """Freezes a layer and all before it in data order."""
-        return self._run(lambda: FreezeUpTo(self._data(target)))
+        return self._run(lambda: FreezeUpTo(self._data(target), expect))
 
     # -- helpers ---------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ def _draw(axes: Axes, path: str, source: Histogram | None, copy: Histogram | Non
     axes.tick_params(labelsize=6, colors=_QUIET, length=2, pad=2)
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=4)
-    axes.xaxis.get_offset_text().set_size(6)
+    axes.xaxis.get_offset_text().set_fontsize(6)
 
     unit = max((_span(side) for side in (source, copy) if side is not None), default=1.0)
     if source is not None:

@@ -67,7 +67,7 @@ def check_equal(model: Any, expected: Any, x: Any) -> None:
 def weights_of(model: Any, *names: str) -> dict[str, np.ndarray]:
     """Copies of the weights by `layer/weight` of a model's (or of some of its) layers."""
     return {
-        f"{layer.name}/{weight.name}": np.array(weight)
+        f"{layer.name}/{weight.name}": ops.convert_to_numpy(weight).copy()
         for layer in model.layers
         if not names or layer.name in names
         for weight in layer.weights
@@ -93,9 +93,14 @@ def give(model: keras.Model, source: Any, **names: str) -> keras.Model:
 
 def fingerprint(model: keras.Model) -> list[Any]:
     """All that an editor must leave alone in a model that it was given."""
-    found: list[Any] = [type(model), model.name, model.trainable, id(getattr(model, "optimizer", None))]
+    found: list[Any] = [
+        type(model),
+        model.name,
+        model.trainable,
+        id(getattr(model, "optimizer", None)),
+    ]
     if getattr(model, "optimizer", None) is not None:
-        found += [(v.path, np.array(v).tobytes()) for v in model.optimizer.variables]
+        found += [(v.path, ops.convert_to_numpy(v).tobytes()) for v in model.optimizer.variables]
 
     def visit(layer: Any) -> None:
         found.append((id(layer), layer.name, layer.trainable, layer.built))
@@ -107,7 +112,7 @@ def fingerprint(model: keras.Model) -> list[Any]:
     for op in getattr(model, "operations", ()):
         found.append((id(op), op.name, len(op._inbound_nodes), len(op._outbound_nodes)))
     for variable in model.variables:
-        value = np.array(variable)
+        value = ops.convert_to_numpy(variable)
         found.append((id(variable), variable.path, variable.trainable, value.tobytes()))
     found += [id(v) for v in model.trainable_variables]
     return found
@@ -310,7 +315,8 @@ class Scale(layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         self.factor = self.add_weight(
-            shape=(input_shape[-1],), initializer=keras.initializers.Constant(self.start),
+            shape=(input_shape[-1],),
+            initializer=keras.initializers.Constant(self.start),
             name="factor",
         )
 

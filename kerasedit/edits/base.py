@@ -18,6 +18,7 @@ from ..graph.model_graph import (
     LayerSpec,
     ModelGraph,
     Network,
+    Origin,
     Ref,
     iter_refs,
 )
@@ -61,13 +62,13 @@ class Workspace:
             raise TargetError(f"{expect} layers were expected and the target names {names}.")
         return found
 
-    def find_one(self, target: Target) -> Entry:
+    def find_one(self, target: Target, expect: int | None = None) -> Entry:
         """The single layer that a target names.
 
         Raises:
-            TargetError: it names none or several.
+            TargetError: it names none or several, or `expect` is another number.
         """
-        found = self.find(target)
+        found = self.find(target, expect)
         if len(found) > 1:
             names = ", ".join(entry.path for entry in found)
             raise TargetError(f"One layer is needed here and the target names several: {names}.")
@@ -147,14 +148,14 @@ class Workspace:
         owner: LayerId,
         *,
         freed: Iterable[LayerId] = (),
-        heritage: tuple[Any, ...] = (),
+        heritage: tuple[Origin, ...] | None = None,
     ) -> Block:
         """Takes a copy of a block into the graph, its layers named so that nothing collides.
 
         Args:
             owner: the model whose network the block is for.
             freed: layers that leave with this edit, so that their names are free.
-            heritage: the weights that the block's layers may inherit.
+            heritage: the weights that the block's layers may inherit; None where they replace nothing.
 
         Raises:
             NameTaken: a chosen name belongs to another layer.
@@ -174,7 +175,7 @@ class Workspace:
             specs[layer_id] = replace(
                 spec,
                 name=name,
-                heritage=heritage if layer_id not in block.states else (),
+                heritage=heritage if layer_id not in block.states else None,
             )
         self.graph = self.graph.with_layers(*specs.values(), flags=block.flags)
         self.states.update(block.states)

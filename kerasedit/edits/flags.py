@@ -18,12 +18,13 @@ class Freeze(Edit):
 
     kind: ClassVar[str] = "freeze"
     targets: tuple[Target, ...]
+    expect: int | None = None
 
     def describe(self) -> str:
         return f"freeze {target_text(self.targets)}"
 
     def apply(self, work: Workspace) -> None:
-        work.graph = with_flags(work.graph, flaggable(work, self.targets), False)
+        work.graph = with_flags(work.graph, flaggable(work, self.targets, self.expect), False)
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class Unfreeze(Edit):
 
     kind: ClassVar[str] = "unfreeze"
     targets: tuple[Target, ...]
+    expect: int | None = None
 
     def describe(self) -> str:
         return f"unfreeze {target_text(self.targets)}"
 
     def apply(self, work: Workspace) -> None:
-        work.graph = with_flags(work.graph, flaggable(work, self.targets), True)
+        work.graph = with_flags(work.graph, flaggable(work, self.targets, self.expect), True)
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ class FreezeUpTo(Edit):
 
     kind: ClassVar[str] = "freeze_up_to"
     target: Target
+    expect: int | None = None
 
     def describe(self) -> str:
         return f"freeze up to {target_text(self.target)}"
 
     def apply(self, work: Workspace) -> None:
-        last = work.find_one(self.target)
+        last = work.find_one(self.target, self.expect)
         upto: list[Entry] = []
         for entry in work.graph.entries:
             # The models around the target are not frozen as a whole: only their layers before it.
@@ -63,12 +66,16 @@ class FreezeUpTo(Edit):
         work.graph = with_flags(work.graph, [*upto, *inside], False)
 
 
-def flaggable(work: Workspace, targets: Iterable[Target]) -> list[Entry]:
+def flaggable(
+    work: Workspace, targets: tuple[Target, ...], expect: int | None = None
+) -> list[Entry]:
     """The layers with a flag that targets name; what has none is passed over in a pattern.
 
     Raises:
         TargetError: an op or an input was named alone.
     """
+    if expect is not None:
+        work.find(targets, expect)
     found: list[Entry] = []
     for target in targets:
         for entry in work.find(target):

@@ -341,12 +341,13 @@ class Rename(Edit):
     kind: ClassVar[str] = "rename"
     target: Target
     name: str
+    expect: int | None = None
 
     def describe(self) -> str:
         return f"rename {target_text(self.target)} to '{self.name}'"
 
     def apply(self, work: Workspace) -> None:
-        entry = work.find_one(self.target)
+        entry = work.find_one(self.target, self.expect)
         name = check_layer_name(self.name)
         spec = work.spec(entry.layer)
         if name == spec.name:
@@ -374,6 +375,7 @@ class Trim(Edit):
 
     kind: ClassVar[str] = "trim"
     target: Target
+    expect: int | None = None
 
     def describe(self) -> str:
         if isinstance(self.target, int):
@@ -385,7 +387,7 @@ class Trim(Edit):
             ref = self._last(work, self.target)
             self._cut(work, work.graph.root, ref)
         else:
-            entry = work.find_one(self.target)
+            entry = work.find_one(self.target, self.expect)
             if work.spec(entry.layer).kind == "input":
                 raise StructureError(f"'{entry.path}' is an input: nothing would be left.")
             while True:

@@ -51,7 +51,7 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
     if spec.kind == "op":
         return _keras.copy_op(spec.prototype, spec.name)
     assert spec.config is not None
-    config = {**copy.deepcopy(spec.config), "name": spec.name}
+    config = {**copy.deepcopy(spec.config), **spec.functions, "name": spec.name}
     if isinstance(spec.prototype, keras.layers.Lambda):
         return _keras.copy_lambda(spec.prototype, spec.name)
     try:
@@ -62,7 +62,8 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
         raise StructureError(
             f"The layer '{spec.name}' of class {cls} cannot be made again from its own "
             f"configuration. {cls}.from_config(layer.get_config()) has to work: check that "
-            "get_config() returns every argument of the constructor. Keras said: "
+            "get_config() returns every argument of the constructor, and give functions and classes "
+            "that Keras cannot find in custom_objects=. Keras said: "
             f"{str(problem).strip().splitlines()[0] if str(problem).strip() else problem!r}"
         ) from problem
 
@@ -187,6 +188,7 @@ def copy_subclass(model: keras.Model, custom_objects: Mapping[str, Any] | None) 
             fresh = type(model).from_config(model.get_config())
             if not fresh.built:
                 fresh.build_from_config(model.get_build_config())
+                fresh.built = True
     except Exception as problem:
         raise StructureError(
             f"The model '{model.name}' of class {type(model).__name__} cannot be copied: its class "

@@ -267,7 +267,7 @@ class _Inference:
         """A new layer's variables are known now; what it inherits is matched by name and shape."""
         origins: dict[int, Origin] = {}
         for index, variable in enumerate(found):
-            if not variable.weight or not spec.heritage:
+            if not variable.weight or spec.heritage is None:
                 continue
             match = self._best(variable, [o for o in spec.heritage if o not in self.inherited])
             if match is None:
@@ -278,7 +278,7 @@ class _Inference:
             origins[index] = replace(match, overlap=not same)
             if not same:
                 self.findings.sliced.append(f"{path}/{variable.name}")
-        return replace(spec, variables=found, origins=origins, heritage=())
+        return replace(spec, variables=found, origins=origins, heritage=None)
 
     def _variable(self, origin: Origin) -> VariableSpec:
         return (self.spec(origin.layer).variables or ())[origin.index]

@@ -77,7 +77,8 @@ class LayerSpec:
     `prototype` stands in for `config` where a config cannot tell the whole: a raw op (copied as it
     is), a live `Lambda`, or a model of a class of its own. `variables` is None until the layer was
     built or inferred. `origins` maps positions in `variables` to where their first values come
-    from; `heritage` is what a replacement may inherit, until inference knows its own weights.
+    from; `heritage` is what a replacement may inherit, until inference knows its own weights (None
+    for what replaces nothing). `functions` are live arguments that the config can only name.
     """
 
     id: LayerId
@@ -89,7 +90,8 @@ class LayerSpec:
     net: Network | None = None
     prototype: Any = None
     origins: Mapping[int, Origin] = field(default_factory=dict)
-    heritage: tuple[Origin, ...] = ()
+    heritage: tuple[Origin, ...] | None = None
+    functions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def weights(self) -> tuple[VariableSpec, ...]:
@@ -278,7 +280,7 @@ class ModelGraph:
                 continue
             needed.add(layer_id)
             spec = self.layers[layer_id]
-            waiting.extend(origin.layer for origin in (*spec.origins.values(), *spec.heritage))
+            waiting.extend(origin.layer for origin in (*spec.origins.values(), *(spec.heritage or ())))
             if spec.net is not None:
                 waiting.extend(spec.net.calls_of)
         if len(needed) == len(self.layers):

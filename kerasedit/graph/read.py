@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -57,14 +59,16 @@ class Reader:
         if isinstance(operation, keras.Model):
             return self._model(layer_id, operation)
         kind = "input" if isinstance(operation, keras.layers.InputLayer) else "layer"
+        config = layer_config(operation)
         return LayerSpec(
             layer_id,
             kind,
             name,
             cls,
-            config=layer_config(operation),
+            config=config,
             variables=variable_specs(operation) if operation.built else None,
             prototype=prototype_of(operation),
+            functions=live_functions(operation, config),
         )
 
     def _model(self, layer_id: LayerId, model: keras.Model) -> LayerSpec:
@@ -139,7 +143,8 @@ class Reader:
         return implied is not None and _keras.same_computation(value, implied)
 
     def _opaque(self, model: keras.Model) -> Network:
-        if not model.built:
+        # Keras builds the layers of a loaded subclassed model and leaves its own `built` False.
+        if not model.built and not (model.layers and all(la.built for la in model.layers)):
             raise StructureError(
                 f"The model '{model.name}' is not built, so its layers and shapes are not known. "
                 "Call it on data once, or call model.build(input_shape)."
@@ -196,6 +201,21 @@ def variable_specs(layer: Any) -> tuple[VariableSpec, ...]:
 def prototype_of(layer: Any) -> Any:
     """The live object where a config would not tell the whole."""
     return layer if isinstance(layer, keras.layers.Lambda) else None
+
+
+def live_functions(layer: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The functions that a layer of Keras was given, such as a custom activation, by argument.
+
+    Its config only names them, and Keras finds no function that was not registered.
+    """
+    if not type(layer).__module__.startswith("keras."):
+        return {}
+    given = {name: getattr(layer, name, None) for name, value in config.items() if value}
+    return {
+        name: value
+        for name, value in given.items()
+        if isinstance(value, FunctionType) and not value.__module__.startswith("keras.")
+    }
 
 
 def layer_config(layer: Any) -> dict[str, Any]:

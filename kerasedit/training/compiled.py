@@ -19,23 +19,13 @@ def shared_variables(optimizer: Any) -> list[Any]:
     return [variable for variable in optimizer.variables if id(variable) not in taken]
 
 
-def copy_optimizer(optimizer: Any) -> Any:
-    """An optimizer of the same class and configuration, not built."""
-    config = optimizer.get_config()
-    schedule = _keras.learning_rate_function(optimizer)
-    if schedule is None or "learning_rate" not in config:
-        return type(optimizer).from_config(config)
-    # Schedules have no state, and Keras cannot make those again that it does not know.
-    return type(optimizer)(**{**config, "learning_rate": schedule})
-
-
 def carry_optimizer(optimizer: Any, trainable: list[Any], slot_values: SlotValues) -> Any:
     """An optimizer for other variables that goes on where the old one was.
 
     Iterations, learning rate and other shared state are taken over; so are the slots of each
     variable for which `slot_values` has some. What has none starts as Keras starts it.
     """
-    fresh = copy_optimizer(optimizer)
+    fresh = _keras.copy_optimizer(optimizer)
     if not optimizer.built:
         return fresh
     fresh.build(trainable)
@@ -79,6 +69,9 @@ def carry_compile(
     try:
         for key in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             settings[key] = _for_outputs(settings.get(key), *output_names)
+        loss = settings["loss"]
+        if isinstance(loss, Mapping) and not any(loss.values()):
+            raise ValueError(f"there is no loss for the outputs {list(output_names[1])}")
         for key in ("metrics", "weighted_metrics"):
             settings[key] = _map(copy_metric, settings[key])
         optimizer = settings["optimizer"]
@@ -96,15 +89,12 @@ def _for_outputs(value: Any, old: Sequence[str], new: Sequence[str]) -> Any:
     """A setting per output, for other outputs: renamed ones remapped, those that went left out.
 
     Raises:
-        ValueError: it is a list that cannot be matched to the outputs, or none of it is left.
+        ValueError: it is a list that cannot be matched to the outputs.
     """
     if isinstance(value, Mapping):
         renamed = dict(zip(old, new, strict=True)) if len(old) == len(new) else {}
         kept = {renamed.get(k, k): v for k, v in value.items()}
-        kept = {k: v for k, v in kept.items() if k in new or k not in old}
-        if value and not kept:
-            raise ValueError(f"nothing of {sorted(value)} belongs to the outputs {list(new)}")
-        return kept
+        return {k: v for k, v in kept.items() if k in new or k not in old}
     if isinstance(value, (list, tuple)) and len(old) != len(new) and len(value) == len(old) > 1:
         places = [old.index(name) for name in new if name in old]
         if len(places) != len(new):

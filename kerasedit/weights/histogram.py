@@ -1,8 +1,8 @@
 """Histograms of weights: what `np.histogram` counts, with the figures, in a fraction of its time.
 
 Two passes over chunks that fit in a core's cache. The first takes the figures that need no range;
-the second bins, and sums the deviations from the mean and their squares. Nothing the size of the array is made, unless
-it lies scattered in memory.
+the second bins, and sums the deviations from the mean and their squares. Nothing the size of the
+array is made, unless it lies scattered in memory.
 
 Where `np.histogram` looks up two edges for every value to correct its estimate of the bin, here the
 estimate says by itself whether it can be wrong (see `_Counter`), and only the few values for which
@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["Histogram", "histogram", "pack", "pooled"]
 
@@ -110,9 +111,9 @@ def histogram(array_or_variable: Any, bins: int = 64, range: Limits | None = Non
         TypeError: the values are complex or no numbers; `bins` is no integer.
 
     Method: see the module. Mean and standard deviation are sums shifted by a first estimate of the
-    mean (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983), wrong by
-    some 1e-14 of the standard deviation for float64 and integers of 32 bits and more, and by 1e-7
-    for the rest. As in `np.std`, values beyond 1e150 may overflow.
+    mean (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983). They are
+    off by some 1e-14 of the standard deviation for float64 and integers of 32 bits and more, by
+    1e-7 for the rest, and by a hundred times that at worst.
     """
     array = _as_array(array_or_variable)
     return _histogram([array], _edge_dtype(array.dtype), bins, range)
@@ -339,8 +340,8 @@ def _two_passes(
     for values in _chunks(arrays, work):
         least, most = np.minimum.reduce(values), np.maximum.reduce(values)
         if not (np.isfinite(least) and np.isfinite(most)):
-            nans += np.count_nonzero(np.isnan(values))
-            infs += np.count_nonzero(np.isinf(values))
+            nans += int(np.count_nonzero(np.isnan(values)))
+            infs += int(np.count_nonzero(np.isinf(values)))
             values = values[np.isfinite(values)]
             if not values.size:
                 continue
@@ -348,7 +349,7 @@ def _two_passes(
         low, high = min(low, float(least)), max(high, float(most))
         sample += float(np.add.reduce(values[:_SAMPLE], dtype=np.float64))
         sampled += min(values.size, _SAMPLE)
-        zeros += np.count_nonzero(np.equal(values, 0, out=flags[: values.size]))
+        zeros += int(np.count_nonzero(np.equal(values, 0, out=flags[: values.size])))
 
     finite = size - nans - infs
     outer = np.array([low, high] if finite else [], edge_dtype)
@@ -358,12 +359,15 @@ def _two_passes(
         nan = math.nan
         return Histogram(counter.counts(), edges, nan, nan, nan, nan, zeros, nans, infs, size)
 
-    # Deviations from any value near the mean will do, and round less than the values would.
-    center = low if low == high else sample / sampled
-    spread = max(high - center, center - low)
-    # float32 overflows and underflows early.
-    exact = work if 2.0**-32 < spread < 2.0**32 else np.dtype(np.float64)
-    center = float(exact.type(center))
+    # Deviations from any value near the mean will do, and round less than the values would. Where
+    # squares could overflow or underflow, they are taken as float64 and in a unit of their own.
+    span = min(high - low, sys.float_info.max)
+    if 2.0**-32 < span < 2.0**32:
+        exact, exponent = work, 0
+        center = float(work.type(sample / sampled))
+    else:
+        exact, exponent = np.dtype(np.float64), math.frexp(span)[1]
+        center = low / 2 + high / 2
     inside = counter.first <= low and high <= counter.last
     buffer = np.empty(chunk, exact)
     total = squares = 0.0
@@ -371,12 +375,14 @@ def _two_passes(
         if finite < size:
             values = values[np.isfinite(values)]
         apart = np.subtract(values, center, out=buffer[: values.size], dtype=exact)
+        if exponent:
+            np.ldexp(apart, -exponent, out=apart)
         total += _sum(apart)
         squares += _sum_of_squares(apart)
         if not inside:
             values = values[(values >= counter.first) & (values <= counter.last)]
         counter.add(values)
     offset = total / finite
-    mean = center + offset
-    std = math.sqrt(max(squares / finite - offset**2, 0.0))
+    mean = center + math.ldexp(offset, exponent)
+    std = math.ldexp(math.sqrt(max(squares / finite - offset**2, 0.0)), exponent)
     return Histogram(counter.counts(), edges, low, high, mean, std, zeros, nans, infs, size)

@@ -6,7 +6,7 @@ import keras
 import pytest
 from keras import layers
 
-from kerasedit import Editor, EditError, TargetError
+from kerasedit import EditError, Editor, TargetError
 from tests import models
 
 
@@ -87,7 +87,9 @@ def test_a_name_that_looks_like_a_pattern_is_that_name() -> None:
     assert ed.find("a[1]") == ["a[1]"]
 
 
-@pytest.mark.parametrize("pattern", ["block(1)*", "a+*", "^head$*", "b.ock1_conv*", "\\d*", "[z-a]*"])
+@pytest.mark.parametrize(
+    "pattern", ["block(1)*", "a+*", "^head$*", "b.ock1_conv*", "\\d*", "[z-a]*"]
+)
 def test_signs_of_regular_expressions_mean_themselves(cnn: Editor, pattern: str) -> None:
     with pytest.raises(TargetError):
         cnn.find(pattern)
@@ -205,7 +207,9 @@ def test_a_name_from_inside_offers_its_path(nested: Editor) -> None:
         nested.find("conv1")
 
 
-@pytest.mark.parametrize("nonsense", [None, True, False, 1.5, object(), b"head", "", " ", "a" * 5000])
+@pytest.mark.parametrize(
+    "nonsense", [None, True, False, 1.5, object(), b"head", "", " ", "a" * 5000]
+)
 def test_what_names_no_layer(cnn: Editor, nonsense: object) -> None:
     with pytest.raises(TargetError):
         cnn.find(nonsense)

@@ -82,7 +82,7 @@ export function Bar({ store }: { store: Store }) {
 function Totals({ store }: { store: Store }) {
   const info = store.info.value;
   return (
-    <dl class="ke-totals" role="status" aria-label="Model totals">
+    <div class="ke-totals" role="status" aria-label="Model totals">
       {info && (
         <>
           <Total name="Parameters" value={count(info.params)} />
@@ -92,15 +92,16 @@ function Totals({ store }: { store: Store }) {
           <Total name="Layers" value={count(info.layers)} />
         </>
       )}
-    </dl>
+    </div>
   );
 }
 
+// Not a description list: JupyterLab's styles for those would reach in here.
 function Total({ name, value }: { name: string; value: string }) {
   return (
-    <div>
-      <dt>{name}</dt> <dd>{value}</dd>
-    </div>
+    <span class="ke-total">
+      {name} <strong>{value}</strong>
+    </span>
   );
 }
 

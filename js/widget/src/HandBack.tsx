@@ -19,6 +19,9 @@ export function HandBack({ store }: { store: Store }) {
   return (
     <form
       class="ke-group ke-anchor"
+      onKeyDown={(event) => {
+        if (event.key === "Escape") drop();
+      }}
       onSubmit={(event) => {
         event.preventDefault();
         handBack();
@@ -39,7 +42,7 @@ export function HandBack({ store }: { store: Store }) {
       <Button label="Hand back" icon="handBack" title={`Bind the edited model to ${name}`} disabled={disabled} onClick={handBack}>
         Hand back
       </Button>
-      {refusal && (
+      {refusal && !store.dead.value && (
         <div class="ke-popover ke-below">
           <Alert refusal={refusal}>
             {refusal.hint === "model" && (

@@ -5,7 +5,7 @@ import { hasFlag } from "../../shared/src/rows";
 import { Button } from "./Button";
 import { HistogramCell } from "./HistogramCell";
 import { Icon } from "./Icon";
-import { ROW_HEIGHT } from "./Layers";
+import { ROW_HEIGHT } from "./place";
 import type { PaletteTask, Store } from "./store";
 
 interface Props {

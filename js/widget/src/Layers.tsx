@@ -3,13 +3,11 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Row } from "../../shared/src/protocol";
 import { parentPath } from "../../shared/src/rows";
 import { LayerRow } from "./LayerRow";
+import { listHeight, MAX_HEIGHT, ROW_HEIGHT } from "./place";
 import { RowMenu } from "./RowMenu";
 import { RowNotePanel } from "./RowNotePanel";
 import type { Store } from "./store";
 
-/** Rows have one height, also in widget.css, so that where a row is needs no measuring. */
-export const ROW_HEIGHT = 30;
-export const MAX_HEIGHT = 16 * ROW_HEIGHT;
 const PER_PAGE = MAX_HEIGHT / ROW_HEIGHT;
 /** Rows drawn beyond each edge of what is in view, and the step in which that window moves. */
 const OVERSCAN = 16;
@@ -186,7 +184,7 @@ export function Layers({ store }: { store: Store }) {
         <span>Weights</span>
         <span />
       </div>
-      <div class="ke-window">
+      <div class="ke-window" style={{ minHeight: listHeight(rows.length) }}>
         <div
           ref={scroller}
           class="ke-grid"
@@ -212,10 +210,10 @@ export function Layers({ store }: { store: Store }) {
           <p class="ke-empty">{all.length > 0 ? "No layer matches the filter." : "No layers."}</p>
         )}
         {menu.value !== null && (
-          <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} scrollTop={scrollTop} />
+          <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} count={rows.length} scrollTop={scrollTop} />
         )}
         {note.value && (
-          <RowNotePanel store={store} note={note.value} index={indexOf(note.value.path)} scrollTop={scrollTop} />
+          <RowNotePanel store={store} note={note.value} index={indexOf(note.value.path)} count={rows.length} scrollTop={scrollTop} />
         )}
       </div>
     </div>

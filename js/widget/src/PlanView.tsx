@@ -39,18 +39,18 @@ export function PlanView({ plan, refusal, checking, missing }: Props) {
               <span class="ke-dim">({difference(plan.params_before, plan.params_after)})</span>
             </p>
           )}
-          <dl>
-            {listsOf(plan).map(([heading, lines]) => (
-              <div key={heading}>
-                <dt>{heading}</dt>
+          {listsOf(plan).map(([heading, lines]) => (
+            <div key={heading}>
+              <p class="ke-dim">{heading}</p>
+              <ul>
                 {lines.map((line) => (
-                  <dd key={line} dir="auto">
+                  <li key={line} dir="auto">
                     {line}
-                  </dd>
+                  </li>
                 ))}
-              </div>
-            ))}
-          </dl>
+              </ul>
+            </div>
+          ))}
           {plan.ok && plan.code && <code class="ke-plan-code">{plan.code}</code>}
         </>
       )}

@@ -1,13 +1,14 @@
 import type { ReadonlySignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { copyText } from "./copyText";
-import { MAX_HEIGHT, ROW_HEIGHT } from "./Layers";
+import { underRow } from "./place";
 import type { Store } from "./store";
 
 interface Props {
   store: Store;
   path: string;
   index: number;
+  count: number;
   scrollTop: ReadonlySignal<number>;
 }
 
@@ -16,7 +17,7 @@ interface Item {
   run: (event: MouseEvent) => void;
 }
 
-export function RowMenu({ store, path, index, scrollTop }: Props) {
+export function RowMenu({ store, path, index, count, scrollTop }: Props) {
   const menu = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => menu.current?.querySelector("button")?.focus({ preventScroll: true }), [path]);
   const row = store.rows.value.find((other) => other.path === path);
@@ -59,16 +60,13 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
     event.preventDefault();
   }
 
-  const top = index * ROW_HEIGHT - scrollTop.value;
-  const place =
-    top > MAX_HEIGHT / 2 ? { top, transform: "translateY(-100%)" } : { top: top + ROW_HEIGHT };
   return (
     <div
       ref={menu}
-      class="ke-popover ke-menu"
+      class="ke-popover ke-under-row ke-menu"
       role="menu"
       aria-label={`Actions for ${path}`}
-      style={place}
+      style={underRow(index, count, scrollTop.value)}
       onKeyDown={onKeyDown}
       onFocusOut={(event) => {
         if (!menu.current?.contains(event.relatedTarget as Node | null)) store.menu.value = null;

@@ -2,7 +2,7 @@ import type { ReadonlySignal } from "@preact/signals";
 import type { Edit } from "../../shared/src/protocol";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
-import { MAX_HEIGHT, ROW_HEIGHT } from "./Layers";
+import { underRow } from "./place";
 import type { RowNote, Store } from "./store";
 
 const STRUCTURAL: ReadonlySet<Edit["edit"]> = new Set(["remove", "insert", "replace", "duplicate", "trim"]);
@@ -11,19 +11,17 @@ interface Props {
   store: Store;
   note: RowNote;
   index: number;
+  count: number;
   scrollTop: ReadonlySignal<number>;
 }
 
 /** Why the kernel refused an edit of a row, and the choices that would let it through. */
-export function RowNotePanel({ store, note, index, scrollTop }: Props) {
+export function RowNotePanel({ store, note, index, count, scrollTop }: Props) {
   const { path, refusal, edit } = note;
   const rows = store.rows.value;
   const inputs = rows.find((row) => row.path === path)?.inputs ?? [];
   const asksKeep = edit.edit === "remove" && edit.keep === undefined && inputs.length > 1;
   const asksMismatch = refusal.type === "ShapeMismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
-
-  // It stays in the list's window when its row is scrolled out of it.
-  const top = Math.max(0, Math.min((index + 1) * ROW_HEIGHT - scrollTop.value, MAX_HEIGHT));
 
   function close(): void {
     store.note.value = null;
@@ -32,8 +30,8 @@ export function RowNotePanel({ store, note, index, scrollTop }: Props) {
 
   return (
     <div
-      class="ke-popover ke-note"
-      style={{ top }}
+      class="ke-popover ke-under-row ke-note"
+      style={underRow(index, count, scrollTop.value)}
       onKeyDown={(event) => {
         if (event.key === "Escape") close();
       }}

@@ -22,7 +22,7 @@ import { followTraits, type Host, isCommLive } from "./host";
 export const BINS = 32;
 /** Rows whose histograms travel in one message. */
 const BATCH = 64;
-/** A kernel that was heard this recently is not asked again whether it is there. */
+/** A kernel that was heard or asked this recently is not asked again whether it is there. */
 const FRESH_MS = 5000;
 
 /** A flag that was asked for and is not confirmed. Each click makes its own. */
@@ -90,6 +90,7 @@ export class Store {
   #inView: readonly string[] = [];
   #anchor: string | null = null;
   #heard = 0;
+  #checked = 0;
   #viewTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(host: Host) {
@@ -161,7 +162,10 @@ export class Store {
 
   /** Called when somebody turns to the widget: a closed channel is noticed before a click is lost. */
   checkKernel(): void {
-    if (!this.dead.value && Date.now() - this.#heard > FRESH_MS && !this.waiting.value) void this.#ping();
+    const now = Date.now();
+    if (this.dead.value || now - Math.max(this.#heard, this.#checked) < FRESH_MS) return;
+    this.#checked = now;
+    void this.#ping();
   }
 
   async #ping(): Promise<void> {
@@ -206,13 +210,21 @@ export class Store {
     });
     try {
       const done = await this.#client.act(action, this.revision.value);
-      this.report.value = done.report ?? [];
       await this.#arrival(done.revision);
+      this.report.value = [...this.#tell(action), ...(done.report ?? [])];
       return done;
     } catch (error) {
       if (error instanceof Disconnected) this.#lose();
       throw error;
     }
+  }
+
+  /** What was just done, by the name that the kernel gives to the step. */
+  #tell(action: Action): string[] {
+    const info = this.info.value;
+    const undone = "action" in action && action.action === "undo";
+    const label = undone ? info?.redo_label : info?.undo_label;
+    return label ? [undone ? `Undone: ${label}` : `Done: ${label}`] : [];
   }
 
   /** The answer to an edit may come before or after the rows that show it. */
