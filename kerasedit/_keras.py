@@ -10,7 +10,7 @@ import contextlib
 import copy
 import random
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,29 @@ def initialize(variable: Any) -> None:
     """Runs the initializer of a deferred variable."""
     if not has_value(variable):
         variable._deferred_initialize()
+
+
+@contextlib.contextmanager
+def as_made(layers: Iterable[Any]) -> Iterator[None]:
+    """Lets frozen variables get their first values as ones that train.
+
+    A `tf.Variable` is for life what `trainable` was at that moment: TensorFlow's tape never watches
+    one that was frozen then, so that it would not train once it is let loose.
+    """
+    frozen = [
+        variable
+        for layer in layers
+        if isinstance(layer, keras.Layer)
+        for _, variable, made_to_train in named_variables(layer)
+        if made_to_train and not variable.trainable
+    ]
+    for variable in frozen:
+        variable.trainable = True
+    try:
+        yield
+    finally:
+        for variable in frozen:
+            variable.trainable = False
 
 
 def snapshot(variable: Any) -> Any:

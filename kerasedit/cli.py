@@ -87,7 +87,9 @@ def _demo(options: argparse.Namespace) -> None:
         except OSError as error:
             raise Failure(f"cannot write {copy.absolute()}: {error}") from error
     try:
-        status = subprocess.call([sys.executable, "-m", "jupyterlab", str(copy), *options.rest])
+        # As the server's start page, so that the address it prints leads there too.
+        start = f"--LabApp.default_url=/lab/tree/{copy}"
+        status = subprocess.call([sys.executable, "-m", "jupyterlab", start, *options.rest])
     except KeyboardInterrupt:
         return
     if status:

@@ -16,7 +16,7 @@ import numpy as np
 from . import _keras
 from .edits import Edit, Transaction
 from .edits.base import Report, Workspace
-from .errors import EditError, StructureError
+from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
 from .graph.build import Built, build_model
 from .graph.model_graph import Entry, LayerId, ModelGraph
@@ -224,7 +224,14 @@ class Editor(EditMethods["Editor"]):
             except EditError as problem:
                 description = edit.describe() if edit else "this edit"
                 code = edit.to_code() if edit else ""
-                return Plan(False, description, code, errors=(str(problem),), before=self._graph)
+                return Plan(
+                    False,
+                    description,
+                    code,
+                    errors=(str(problem),),
+                    mismatch=isinstance(problem, ShapeMismatch),
+                    before=self._graph,
+                )
             return make_plan(
                 edit.describe(), edit.to_code(), self._graph, work.graph, work.report
             )

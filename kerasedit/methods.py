@@ -22,6 +22,7 @@ from .edits import (
 )
 from .edits.base import Workspace
 from .edits.structure import places, single_output, tensor_at
+from .errors import EditError, TargetError
 from .graph.infer import OnMismatch
 
 if TYPE_CHECKING:
@@ -44,7 +45,13 @@ class EditMethods(ABC, Generic[Result]):
 
     def apply(self, edit: Edit) -> Result:
         """Takes an edit object, as `ed.history` holds them."""
-        return self._run(lambda: edit)
+
+        def make() -> Edit:
+            if not isinstance(edit, Edit):
+                raise EditError(f"An edit object is needed, not {edit!r:.80}.")
+            return edit
+
+        return self._run(make)
 
     # -- structure -------------------------------------------------------------------------------
 
@@ -225,8 +232,6 @@ class EditMethods(ABC, Generic[Result]):
 
     @staticmethod
     def _some(targets: tuple[Any, ...]) -> tuple[Any, ...]:
-        from .errors import TargetError
-
         if not targets:
             raise TargetError("Name the layers to freeze or unfreeze; '**' names all.")
         return targets

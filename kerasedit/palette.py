@@ -138,8 +138,16 @@ def _choices(name: str) -> list[Any] | None:
     if name == "activation" or name.endswith("_activation"):
         return [None, *_public(keras.activations)]
     if name.endswith("_initializer"):
-        return [n for n in _public(keras.initializers) if n == n.lower()]
+        return [n for n in _public(keras.initializers) if n == n.lower() and _needs_nothing(n)]
     return None
+
+
+def _needs_nothing(initializer: str) -> bool:
+    try:
+        keras.initializers.get(initializer)
+    except Exception:
+        return False  # it takes arguments, which a name alone cannot give
+    return True
 
 
 def _public(module: Any) -> list[str]:

@@ -21,6 +21,7 @@ class Plan:
     Attributes:
         ok: whether the edit can be made.
         errors: why it cannot, in words.
+        mismatch: whether it cannot because weights or shapes do not fit; `on_mismatch=` may help.
         warnings: what to know beside.
         shape_changes: `(path, shape before, shape after)` of layers whose output changes.
         reinitialized: weights (`"dense/kernel"`) that would start afresh.
@@ -34,6 +35,7 @@ class Plan:
     description: str
     code: str
     errors: tuple[str, ...] = ()
+    mismatch: bool = False
     warnings: tuple[str, ...] = ()
     shape_changes: tuple[tuple[str, Any, Any], ...] = ()
     reinitialized: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .graph.model_graph import Entry, ModelGraph
-from .views import count_params
+from .views import count_params, weights_under
 
 if TYPE_CHECKING:
     from .editor import Editor
@@ -18,8 +18,11 @@ def status(source: ModelGraph, graph: ModelGraph, entry: Entry) -> str:
         heirs = {origin.layer for origin in spec.origins.values()}
         same = any(i in source.layers and source.layers[i].name == spec.name for i in heirs)
         return "changed" if same else "added"
+    if source.layers[layer].name != spec.name:
+        return "changed"
+    # A flag means nothing where there is nothing to train.
     flags = source.effective_flags.get(layer), graph.effective_flags.get(layer)
-    return "changed" if source.layers[layer].name != spec.name or flags[0] != flags[1] else ""
+    return "changed" if flags[0] != flags[1] and weights_under(graph, layer) else ""
 
 
 def summarize(editor: Editor) -> str:

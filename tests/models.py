@@ -93,14 +93,10 @@ def give(model: keras.Model, source: Any, **names: str) -> keras.Model:
 
 def fingerprint(model: keras.Model) -> list[Any]:
     """All that an editor must leave alone in a model that it was given."""
-    found: list[Any] = [
-        type(model),
-        model.name,
-        model.trainable,
-        id(getattr(model, "optimizer", None)),
-    ]
-    if getattr(model, "optimizer", None) is not None:
-        found += [(v.path, ops.convert_to_numpy(v).tobytes()) for v in model.optimizer.variables]
+    optimizer = getattr(model, "optimizer", None)
+    found: list[Any] = [type(model), model.name, model.trainable, id(optimizer)]
+    if optimizer is not None:
+        found += [(v.path, ops.convert_to_numpy(v).tobytes()) for v in optimizer.variables]
 
     def visit(layer: Any) -> None:
         found.append((id(layer), layer.name, layer.trainable, layer.built))

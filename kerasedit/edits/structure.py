@@ -35,6 +35,8 @@ class Remove(Edit):
 
     def apply(self, work: Workspace) -> None:
         for entry in _without_nested(work.find(self.target, self.expect)):
+            if _gone(work, entry):
+                continue
             if work.spec(entry.layer).kind == "input":
                 if is_many(self.target):
                     continue
@@ -53,16 +55,11 @@ class Remove(Edit):
             kept = choose_input(work, entry, call, self.keep, "keep")
             # A layer that feeds itself (a shared one called in a row) is skipped over as a whole.
             kept = stand_in.get(kept, kept)
-            for index in range(1, len(call.outputs or ())):
-                _refuse_if_taken(work, net, entry, Ref(call.id, index))
+            _refuse_other_outputs(work, net, entry, call)
             stand_in[Ref(call.id)] = kept
             draft.redirect(Ref(call.id), kept)
         draft.discard(call.id for call in calls)
-        paths = set(work.graph.by_path)
         work.adopt(entry.owner, draft)
-        gone = paths - set(work.graph.by_path) - {entry.path}
-        nested = {path for path in gone if path.startswith(entry.path + "/")}
-        work.report.dropped.extend(sorted(gone - nested - set(work.report.dropped)))
 
 
 def _without_nested(entries: list[Entry]) -> list[Entry]:
@@ -76,12 +73,23 @@ def _without_nested(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in entries if not inside(entry.path)]
 
 
-def _refuse_if_taken(work: Workspace, net: Network, entry: Entry, ref: Ref) -> None:
-    takers = [call for call in net.calls if ref in call.refs]
-    if takers or ref in net.output_refs:
-        names = ", ".join(f"'{work.spec(call.layer).name}'" for call in takers) or "the model's outputs"
+def _gone(work: Workspace, entry: Entry) -> bool:
+    """Whether a target went already with what was taken out before it."""
+    return entry.layer not in work.graph.net_of(entry.owner).calls_of
+
+
+def _refuse_other_outputs(work: Workspace, net: Network, entry: Entry, call: Call) -> None:
+    """Raises where more than the first output of a call is taken."""
+    taken = {
+        ref: f"'{work.spec(taker.layer).name}'"
+        for taker in net.calls
+        for ref in taker.refs
+        if ref.call == call.id and ref.index
+    }
+    taken |= {r: "the model's outputs" for r in net.output_refs if r.call == call.id and r.index}
+    for ref, taker in taken.items():
         raise StructureError(
-            f"'{entry.path}' has several outputs, and its output {ref.index} goes to {names}. "
+            f"'{entry.path}' has several outputs, and its output {ref.index} goes to {taker}. "
             "Remove or rewire what takes it first."
         )
 
@@ -255,6 +263,8 @@ class Replace(Edit):
         if self.weights not in ("match", "slice", "none"):
             raise EditError(f"weights must be 'match', 'slice' or 'none', not {self.weights!r}.")
         for entry in _without_nested(work.find(self.target, self.expect)):
+            if _gone(work, entry):
+                continue
             if work.spec(entry.layer).kind == "input":
                 if is_many(self.target):
                     continue
@@ -277,9 +287,8 @@ class Replace(Edit):
         )
         net = work.graph.net_of(entry.owner)
         for call in calls:
-            for index in range(1, len(call.outputs or ())):
-                if not _may_have_outputs(block):
-                    _refuse_if_taken(work, net, entry, Ref(call.id, index))
+            if not _may_have_outputs(block):
+                _refuse_other_outputs(work, net, entry, call)
             current = next(c for c in draft.calls if c.id == call.id)
             new = _in_place(draft, block, old.kind == "op", current)
             draft.redirect(Ref(call.id), new)

@@ -233,14 +233,15 @@ def build_model(
             raise
         except Exception as problem:
             raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
-    for layer_id, layer in builder.layers.items():
-        net = graph.layers[layer_id].net
-        if isinstance(layer, keras.Layer) and (net is None or net.opaque):
-            state = supply(layer_id)
-            if state is not None:
-                restore(layer, state, graph.layers[layer_id])
-    for variable in pending:
-        _keras.initialize(variable)
+    with _keras.as_made(builder.layers.values()):
+        for layer_id, layer in builder.layers.items():
+            net = graph.layers[layer_id].net
+            if isinstance(layer, keras.Layer) and (net is None or net.opaque):
+                state = supply(layer_id)
+                if state is not None:
+                    restore(layer, state, graph.layers[layer_id])
+        for variable in pending:
+            _keras.initialize(variable)
     return Built(model, builder.layers)
 
 

@@ -60,6 +60,7 @@ class EditorWidget(anywidget.AnyWidget):
     def __init__(self, editor: Any, **options: Any) -> None:
         self.editor = editor if isinstance(editor, Editor) else Editor(editor)
         super().__init__(alive=secrets.token_hex(8), **self._state(), **options)
+        self.info = self._info()  # the widget has its identity only now
         self._unsubscribe = self.editor.subscribe(self._follow)
         self.on_msg(self._receive)
 
@@ -67,10 +68,14 @@ class EditorWidget(anywidget.AnyWidget):
         with self.editor.lock:
             return {
                 "rows": make_rows(self.editor),
-                "info": make_info(self.editor),
+                "info": self._info(),
                 "history": make_history(self.editor),
                 "revision": self.editor.revision,
             }
+
+    def _info(self) -> dict[str, Any]:
+        # By its identity the browser finds out whether a kernel still has this widget.
+        return {**make_info(self.editor), "model_id": self.model_id or ""}
 
     def _follow(self, event: Event) -> None:
         """Every change of the editor becomes one message with what is new."""

@@ -119,6 +119,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "ok": plan.ok,
         "text": str(plan),
         "errors": list(plan.errors),
+        "mismatch": plan.mismatch,
         "warnings": list(plan.warnings),
         "shape_changes": [[path, str(a), str(b)] for path, a, b in plan.shape_changes],
         "reinitialized": list(plan.reinitialized),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ..edits.base import tensors_of
 from ..graph.model_graph import Entry, LayerId, ModelGraph
 from ..handback import free_variable, user_namespace
 from ..palette import family_of
@@ -38,8 +39,8 @@ def _row(
     spec, net = graph.layers[entry.layer], graph.net_of(entry.owner)
     weights = weights_under(graph, entry.layer)
     flags = graph.effective_flags
-    refs = [ref for call in net.calls_of[entry.layer] for ref in call.refs]
-    feeding = dict.fromkeys(index[entry.owner, net.by_id[ref.call].layer] for ref in refs)
+    # One row per tensor and in the order that `keep=` counts, so the same row may come twice.
+    tensors = dict.fromkeys(t for call in net.calls_of[entry.layer] for t in tensors_of(call))
     flagged = spec.kind in ("layer", "model")
     return {
         "path": view.path,
@@ -59,7 +60,7 @@ def _row(
         "marks": _marks(graph, entry),
         "status": status(source, graph, entry),
         "calls": view.calls,
-        "inputs": list(feeding),
+        "inputs": [index[entry.owner, net.by_id[ref.call].layer] for ref in tensors],
         "title": f"{view.class_name} {view.path}",
     }
 

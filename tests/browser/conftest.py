@@ -300,6 +300,22 @@ class Lab:
         cells = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
         return cells.nth(index).locator(".jp-Cell-outputArea")
 
+    def show_cell(self, index: int) -> Locator:
+        """Scrolls to a cell, which a long notebook draws only when it is in view."""
+        self.page.evaluate(
+            """index => {
+                const notebook = window.jupyterapp.shell.currentWidget.content;
+                notebook.activeCellIndex = index;
+                return notebook.scrollToItem(index, "start");
+            }""",
+            index,
+        )
+        cell = self.page.locator(
+            f'.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell[data-windowed-list-index="{index}"]'
+        )
+        expect(cell).to_be_in_viewport()
+        return cell
+
     def output_text(self, index: int = -1) -> str:
         """The text that a cell printed or showed, as the notebook's model has it (not the page)."""
         outputs = self.page.evaluate(

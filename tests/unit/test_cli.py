@@ -41,7 +41,9 @@ class TestDemo:
 
         copy = in_folder / cli.COPY
         assert len(nbformat.read(copy, as_version=4).cells) > 10
-        assert launched == [[sys.executable, "-m", "jupyterlab", cli.COPY]]
+        [command] = launched
+        assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+        assert command[3].endswith(f"/lab/tree/{cli.COPY}")
 
     def test_never_overwrites_a_copy(
         self, in_folder: Path, launched: list[list[str]], capsys: pytest.CaptureFixture[str]

@@ -342,7 +342,7 @@ def test_insert_at_the_input_of_a_chain() -> None:
     for where in ({"after": "x"}, {"before": "a"}, {"after": 0}, {"after": "x", "before": "a"}):
         ed = Editor(model).insert(layers.Rescaling(0.5, name="half"), **where)
         assert same(out(ed.model, x), out(model, x * np.float32(0.5)))
-        assert [la.name for la in ed.model.layers][0] == "half"
+        assert ed.model.layers[0].name == "half"
         assert type(ed.model) is keras.Sequential
 
 

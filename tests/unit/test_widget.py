@@ -1,0 +1,349 @@
+"""The widget's Python side: what it sends, and how it answers, over a real comm-less widget."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers
+
+import kerasedit
+from kerasedit import Editor
+from kerasedit.widgets.editor_widget import EditorWidget
+
+
+def make_model() -> keras.Model:
+    inner = keras.Sequential(
+        [keras.Input((8,)), layers.Dense(8, name="first"), layers.ReLU(name="relu")], name="inner"
+    )
+    x = keras.Input((8,), name="x")
+    shared = layers.Dense(8, name="shared")
+    a = shared(x)
+    b = shared(inner(x))
+    y = layers.Dense(3, name="head")(layers.Add(name="add")([a, b]) * 2.0)
+    return keras.Model(x, y, name="toy")
+
+
+class Wire:
+    """A widget whose answers are collected instead of going to a browser."""
+
+    def __init__(self, editor: Editor) -> None:
+        self.editor = editor
+        self.widget = EditorWidget(editor)
+        self.sent: list[tuple[Any, Any]] = []
+        self.widget.send = lambda content, buffers=None: self.sent.append((content, buffers))  # type: ignore[method-assign]
+        self.count = 0
+
+    def ask(self, **message: Any) -> Any:
+        self.count += 1
+        self.raw({"id": f"m{self.count}", **message})
+        content, _ = self.sent[-1]
+        assert content["id"] == f"m{self.count}"
+        json.dumps(content, allow_nan=False)
+        return content
+
+    def raw(self, message: Any) -> None:
+        before = len(self.sent)
+        self.widget._receive(self.widget, message, [])
+        assert len(self.sent) == before + 1, "every message gets one answer"
+
+    def edit(self, **edit: Any) -> Any:
+        return self.ask(revision=self.editor.revision, edit=edit)
+
+    def paths(self) -> list[str]:
+        return [row["path"] for row in self.widget.rows]
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire(Editor(make_model()))
+
+
+def test_rows_tell_the_model(wire: Wire) -> None:
+    rows = {row["path"]: row for row in wire.widget.rows}
+    assert wire.paths() == [view.path for view in wire.editor.layers]
+    assert rows["inner/first"]["level"] == 2 and rows["inner"]["kind"] == "model"
+    assert rows["shared"]["marks"] == ["shared"] and rows["shared"]["calls"] == 2
+    assert rows["multiply"]["marks"] == ["op"] and rows["multiply"]["trainable"] is None
+    assert rows["head"]["marks"] == ["output"] and rows["head"]["shape"] == "(None, 3)"
+    assert rows["head"]["params"] == 8 * 3 + 3 and rows["head"]["weights"] == 2
+    assert rows["inner"]["params"] == 8 * 8 + 8
+    order = wire.paths()
+    assert [order[i] for i in rows["add"]["inputs"]] == ["shared", "shared"]
+    assert rows["x"]["trainable"] is None and rows["head"]["trainable"] is True
+
+
+def test_totals_are_those_of_keras(wire: Wire) -> None:
+    wire.editor.freeze("inner")
+    model = wire.editor.model
+    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    info = wire.widget.info
+    assert info["params"] == model.count_params()
+    assert info["trainable"] == trainable
+    assert info["frozen"] == model.count_params() - trainable
+    assert info["bytes"] == 4 * model.count_params()
+    assert info["layers"] == 6  # inner and its two, shared, add, head: no input, no op
+
+
+def test_an_edit_is_applied_answered_and_shown(wire: Wire) -> None:
+    answer = wire.edit(
+        edit="insert", block=[{"class_name": "Dropout", "config": {"rate": 0.5}}], after="shared"
+    )
+    assert answer["ok"] == {"revision": 1, "report": []}
+    assert "dropout" in wire.paths()
+    assert wire.widget.revision == 1
+    assert wire.widget.history[0]["code"] == "ed.insert(layers.Dropout(rate=0.5), after='shared')"
+    status = {row["path"]: row["status"] for row in wire.widget.rows}
+    assert status["dropout"] == "added" and status["head"] == ""
+
+
+def test_edits_made_in_python_are_shown(wire: Wire) -> None:
+    wire.editor.rename("head", "classes").freeze("classes")
+    assert "classes" in wire.paths()
+    row = next(row for row in wire.widget.rows if row["path"] == "classes")
+    assert row["status"] == "changed" and row["trainable"] is False
+    assert wire.widget.revision == wire.editor.revision == 2
+
+
+def test_two_widgets_of_one_editor_stay_in_step(wire: Wire) -> None:
+    other = EditorWidget(wire.editor)
+    wire.edit(edit="remove", target="multiply")
+    assert [row["path"] for row in other.rows] == wire.paths()
+    assert "multiply" not in wire.paths()
+
+
+def test_a_closed_widget_follows_no_more(wire: Wire) -> None:
+    wire.widget.close()
+    wire.editor.remove("multiply")
+    assert wire.widget.revision == 0
+
+
+def test_selection_forgets_what_is_gone(wire: Wire) -> None:
+    wire.widget.selected = ["multiply", "head"]
+    wire.editor.remove("multiply")
+    assert wire.widget.selected == ["head"]
+
+
+def test_undo_and_redo(wire: Wire) -> None:
+    wire.edit(edit="remove", target="multiply")
+    assert wire.widget.info["can_undo"] and not wire.widget.info["can_redo"]
+    assert wire.ask(revision=1, action="undo")["ok"]["revision"] == 2
+    assert "multiply" in wire.paths() and wire.widget.info["can_redo"]
+    assert wire.ask(revision=2, action="redo")["ok"]["revision"] == 3
+    assert "multiply" not in wire.paths()
+    assert wire.ask(revision=3, action="redo")["error"]["type"] == "EditError"
+
+
+def test_an_action_on_an_old_revision_is_not_applied(wire: Wire) -> None:
+    wire.editor.freeze("head")
+    for message in (
+        {"edit": {"edit": "remove", "target": "multiply"}},
+        {"preview": {"edit": "remove", "target": "multiply"}},
+        {"action": "undo"},
+    ):
+        for revision in (0, None, "1", 2):
+            answer = wire.ask(revision=revision, **message)
+            assert answer["error"]["type"] == "StaleRevision"
+    assert "multiply" in wire.paths() and len(wire.editor.history) == 1
+
+
+def test_a_preview_tells_and_changes_nothing(wire: Wire) -> None:
+    edit = {"edit": "remove", "target": "add", "keep": 0}
+    plan = wire.ask(revision=0, preview=edit)["ok"]["plan"]
+    assert plan["ok"] and plan["dropped"] == ["inner"]
+    assert plan["params_after"] == plan["params_before"] - 72
+    assert plan["code"] == "ed.remove('add', keep=0)"
+    plan = wire.ask(revision=0, preview={"edit": "remove", "target": "add"})["ok"]["plan"]
+    assert not plan["ok"] and "keep=" in plan["errors"][0]
+    assert wire.editor.revision == 0 and wire.editor.history == ()
+
+
+def test_errors_name_their_class(wire: Wire) -> None:
+    def kind(**edit: Any) -> str:
+        return wire.edit(**edit)["error"]["type"]
+
+    assert kind(edit="remove", target="hed") == "TargetError"
+    assert kind(edit="remove", target="x") == "StructureError"
+    assert kind(edit="rename", target="head", name="shared") == "NameTaken"
+    dense = [{"class_name": "Dense", "config": {"units": 5}}]
+    assert kind(edit="insert", block=dense, before="head") == "ShapeMismatch"
+    assert wire.editor.history == ()
+
+
+def test_histograms_are_binary_and_right(wire: Wire) -> None:
+    answer = wire.ask(query="histograms", paths=["head", "relu", "nowhere", "inner"], bins=16)
+    assert answer["ok"]["paths"] == ["head", "inner"]
+    (buffer,) = wire.sent[-1][1]
+    rows = np.frombuffer(buffer, "<f4").reshape(2, 16 + 8)
+    head = wire.editor.model.get_layer("head")
+    values = np.concatenate([w.numpy().ravel() for w in head.weights])
+    counts, _ = np.histogram(values, 16)
+    np.testing.assert_array_equal(rows[0, :16], counts)
+    low, high, mean, std, zeros, nans, infs, size = rows[0, 16:]
+    assert (low, high, size) == (values.min(), values.max(), values.size)
+    assert (zeros, nans, infs) == ((values == 0).sum(), 0, 0)
+    np.testing.assert_allclose([mean, std], [values.mean(), values.std()], rtol=1e-5)
+    assert rows[1, -1] == 72
+
+
+def test_ping_code_and_palette(wire: Wire) -> None:
+    assert wire.ask(query="ping")["ok"] == {"alive": wire.widget.alive, "revision": 0}
+    wire.editor.freeze("head")
+    assert wire.ask(query="code")["ok"]["code"].endswith("ed.freeze('head')")
+    names = {entry["class_name"] for entry in wire.ask(query="palette")["ok"]["layers"]}
+    assert {"Dense", "Dropout", "Conv2D", "LSTM"} <= names
+
+
+def test_save_asks_before_it_replaces(wire: Wire, tmp_path: Any) -> None:
+    path = str(tmp_path / "m.keras")
+    assert wire.ask(action="save", path=path)["ok"] == {"path": path}
+    first = (tmp_path / "m.keras").read_bytes()
+    answer = wire.ask(action="save", path=path)
+    assert answer["error"] == {
+        "type": "NameTaken",
+        "message": f"The file '{path}' exists.",
+        "hint": "file",
+    }
+    assert (tmp_path / "m.keras").read_bytes() == first
+    wire.editor.remove("multiply")
+    assert wire.ask(action="save", path=path, overwrite=True)["ok"]
+    loaded = keras.saving.load_model(path)
+    x = np.ones((2, 8), "float32")
+    np.testing.assert_array_equal(
+        loaded.predict(x, verbose=0), wire.editor.model.predict(x, verbose=0)
+    )
+
+
+def test_hand_back_without_a_notebook_says_so(wire: Wire) -> None:
+    assert "no notebook" in wire.ask(action="hand_back", name="m")["error"]["message"]
+
+
+def test_hand_back_asks_before_it_replaces(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    space: dict[str, Any] = {"old": make_model(), "data": [1, 2]}
+    monkeypatch.setattr("kerasedit.handback.user_namespace", lambda: space)
+    monkeypatch.setattr("kerasedit.widgets.messages.user_namespace", lambda: space)
+    assert wire.ask(action="hand_back", name="old")["error"]["hint"] == "model"
+    assert wire.ask(action="hand_back", name="data")["error"]["hint"] == "other"
+    assert space["data"] == [1, 2]
+    assert wire.ask(action="hand_back", name="new")["ok"] == {"name": "new"}
+    assert wire.ask(action="hand_back", name="data", overwrite=True)["ok"] == {"name": "data"}
+    assert space["new"] is space["data"] is wire.editor.model
+    for bad in (3, "", "a b", "class", "x.y", None):
+        assert wire.ask(action="hand_back", name=bad)["error"]["type"] == "EditError"
+
+
+HOSTILE = [
+    None,
+    3,
+    [],
+    "text",
+    {},
+    {"id": "1"},
+    {"id": 7, "query": "ping"},
+    {"id": "1" * 1000, "query": "ping"},
+    {"id": "1", "query": "ping", "action": "undo"},
+    {"id": "1", "query": "nonsense"},
+    {"id": "1", "query": ["ping"]},
+    {"id": "1", "action": {"undo": 1}},
+    {"id": "1", "revision": 0, "edit": None},
+    {"id": "1", "revision": 0, "edit": "remove"},
+    {"id": "1", "revision": 0, "edit": {"edit": "remove"}},
+    {"id": "1", "revision": 0, "edit": {"edit": "no_such_edit", "target": "head"}},
+    {"id": "1", "revision": 0, "edit": {"edit": ["remove"], "target": "head"}},
+    {"id": "1", "revision": 0, "edit": {"edit": "remove", "target": "head", "more": 1}},
+    {"id": "1", "revision": 0, "edit": {"edit": "remove", "target": None}},
+    {"id": "1", "revision": 0, "edit": {"edit": "remove", "target": {"class_name": 3}}},
+    {"id": "1", "revision": 0, "edit": {"edit": "rename", "target": "head", "name": ""}},
+    {"id": "1", "revision": 0, "edit": {"edit": "rename", "target": "head", "name": "a/b"}},
+    {"id": "1", "revision": 0, "edit": {"edit": "freeze", "targets": "head"}},
+    {"id": "1", "revision": 0, "edit": {"edit": "freeze", "targets": []}},
+    {"id": "1", "revision": 0, "edit": {"edit": "trim", "target": -1}},
+    {"id": "1", "revision": 0, "edit": {"edit": "trim", "target": 10**9}},
+    {"id": "1", "revision": 0, "edit": {"edit": "transaction", "edits": 3}},
+    {"id": "1", "revision": 0, "edit": {"edit": "remove", "target": "[" * 5000}},
+    {"id": "1", "revision": 0, "edit": {"edit": "remove", "target": "x" * (1 << 21)}},
+    {"id": "1", "revision": 0, "action": "undo", "n": 0},
+    {"id": "1", "revision": 0, "action": "undo", "n": "all"},
+    {"id": "1", "action": "save", "path": ""},
+    {"id": "1", "action": "save", "path": "/no/such/folder/m.keras"},
+    {"id": "1", "action": "save", "path": "notes.txt"},
+    {"id": "1", "query": "histograms"},
+    {"id": "1", "query": "histograms", "paths": [3]},
+    {"id": "1", "query": "histograms", "paths": ["nowhere"]},
+    {"id": "1", "query": "histograms", "paths": ["head"], "bins": 0},
+    {"id": "1", "query": "histograms", "paths": ["head"], "bins": 10**9},
+    {"id": "1", "query": "histograms", "paths": ["head"] * 5000},
+    {"id": "1", "revision": 0, "edit": {"edit": "remove", "target": {1, 2}}},
+]
+
+
+def test_hostile_messages_get_an_error_and_change_nothing(wire: Wire) -> None:
+    model, graph = wire.editor.model, wire.editor.graph
+    for message in HOSTILE:
+        wire.raw(message)
+        content, _ = wire.sent[-1]
+        assert "error" in content and "ok" not in content, message
+        assert len(json.dumps(content)) < 10_000
+    assert wire.editor.graph is graph and wire.editor.model is model
+    assert wire.editor.history == () and wire.editor.revision == 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(
+            ["id", "revision", "edit", "target", "block", "after", "class_name", "config", "query",
+             "action", "paths", "name", "n", "call", "keep", "targets", "preview"]
+        ),  # fmt: skip
+        inner,
+        max_size=5,
+    ),
+    max_leaves=12,
+)
+
+_WIRE: list[Wire] = []
+
+
+@given(JSON)
+def test_no_message_goes_unanswered_or_breaks_the_editor(message: Any) -> None:
+    if not _WIRE:
+        _WIRE.append(Wire(Editor(make_model())))
+    wire = _WIRE[0]
+    wire.raw(message)
+    content, _ = wire.sent[-1]
+    assert ("ok" in content) != ("error" in content)
+    if "error" in content:
+        assert "unexpected" not in content["error"]["message"], (message, content)
+
+
+def test_a_subclassed_model_shows_why_its_structure_is_fixed() -> None:
+    @keras.saving.register_keras_serializable(package="TestWidget")
+    class Odd(keras.Model):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.dense = layers.Dense(2, name="dense")
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+    model = Odd()
+    model(np.ones((1, 3), "float32"))
+    wire = Wire(kerasedit.Editor(model))
+    assert wire.widget.info["editable"] is False and "subclassed" in wire.widget.info["reason"]
+    assert wire.edit(edit="freeze", targets=["dense"])["ok"]
+    assert wire.edit(edit="remove", target="dense")["error"]["type"] == "StructureError"
+    assert wire.editor.model.dense.trainable is False and model.dense.trainable is True
+
+
+def test_a_missing_bundle_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    from kerasedit.widgets import editor_widget
+
+    monkeypatch.setattr(editor_widget, "_STATIC", tmp_path)
+    with pytest.raises(ImportError, match="npm run build"):
+        editor_widget._asset("widget.js")
