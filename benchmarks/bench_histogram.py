@@ -18,7 +18,7 @@ from benchmarks import Result
 from kerasedit.weights.histogram import histogram
 
 BINS = 64
-ROUNDS = 3
+ROUNDS = 5
 TARGET = 0.4
 
 

@@ -10,15 +10,19 @@ import contextlib
 import copy
 import random
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 from keras.src.backend.common import global_state
-
-# Not exported; `type(model)` of every plain functional model.
 from keras.src.models.functional import Functional
+
+# What `keras.Model(inputs, outputs)` gives is of a class that is not exported.
+PLAIN_MODELS = (keras.Sequential, Functional)
+
+Made = TypeVar("Made")
+
 
 # -- the graph of a model ------------------------------------------------------------------------
 
@@ -181,6 +185,45 @@ def deferred() -> Iterator[list[Any]]:
         global_state.set_global_attribute(_PENDING, before if before is not None else [])
 
 
+_SCOPE = "stateless_scope"
+
+
+def with_values_if_needed(make: Callable[[], Made]) -> Made:
+    """Calls `make` inside `deferred`; once more outside of it for what cannot do without values.
+
+    A layer that makes a variable of an array, rather than of a shape and an initializer, is refused
+    inside of a stateless scope, and the scope in force can only be set aside under its private name.
+    """
+    try:
+        return make()
+    except (TypeError, ValueError) as problem:  # `from_config` makes a TypeError of everything
+        scope = global_state.get_global_attribute(_SCOPE)
+        if scope is None or "stateless scope" not in str(problem):
+            raise
+        global_state.set_global_attribute(_SCOPE, None)
+        try:
+            return make()
+        finally:
+            global_state.set_global_attribute(_SCOPE, scope)
+
+
+def make_deferred(make: Callable[[], Any]) -> tuple[Any, list[Any]]:
+    """What `make` makes, and the variables that wait for a value.
+
+    Under `deferred`, except where a layer makes a variable from a value: Keras refuses that there.
+    """
+    try:
+        with deferred() as pending:
+            return make(), pending
+    except Exception as problem:
+        reason: BaseException | None = problem
+        while reason is not None and "while in a stateless scope" not in str(reason):
+            reason = reason.__cause__
+        if reason is None:
+            raise
+    return make(), []
+
+
 def has_value(variable: Any) -> bool:
     """False for a variable made under `deferred` that has not been given a value."""
     return variable._value is not None
@@ -230,10 +273,11 @@ def as_made(layers: Iterable[Any]) -> Iterator[None]:
 
 def snapshot(variable: Any) -> Any:
     """The present value, which later training does not change. On TensorFlow and JAX no copy."""
-    value = keras.ops.convert_to_tensor(variable)
-    if keras.backend.backend() == "torch":
-        value = value.detach().clone()
-    return value
+    value = variable.value
+    if keras.backend.backend() == "tensorflow":
+        # `keras.ops.convert_to_tensor` gives back the very variable, which follows later training.
+        return value.value()
+    return value.detach().clone() if keras.backend.backend() == "torch" else value
 
 
 @contextlib.contextmanager
@@ -276,7 +320,8 @@ def set_layer_flag(layer: Any, value: bool) -> None:
     pinned = pinned_variables(layer) if layer.trainable else getattr(layer, "_kerasedit_pinned", ())
     if not value:
         layer._kerasedit_pinned = tuple(pinned)
-    layer.trainable = value
+    # TensorFlow's tracking drops a set to the same value; layers inside may still differ.
+    type(layer).trainable.fset(layer, value)
     for variable in pinned:
         variable.trainable = False
 
@@ -404,7 +449,9 @@ def read_assets(layer: Any) -> dict[str, bytes]:
 def write_assets(layer: Any, files: Mapping[str, bytes]) -> None:
     """Gives a fresh layer the files of `read_assets`, and what it derives from its variables."""
     for position, owner in _owners_of_assets(layer):
-        own = {n.split("/", 1)[1]: data for n, data in files.items() if n.startswith(f"{position}/")}
+        own = {
+            n.split("/", 1)[1]: data for n, data in files.items() if n.startswith(f"{position}/")
+        }
         if not own:
             continue
         with tempfile.TemporaryDirectory() as folder:

@@ -87,8 +87,11 @@ def _renumber(net: Network, calls: dict[int, int], layers: dict[int, int]) -> Ne
         net,
         calls=tuple(
             Call(
-                calls[c.id], layers.get(c.layer, c.layer), map_refs(move, c.args),
-                map_refs(move, c.kwargs), c.outputs,
+                calls[c.id],
+                layers.get(c.layer, c.layer),
+                map_refs(move, c.args),
+                map_refs(move, c.kwargs),
+                c.outputs,
             )
             for c in net.calls
         ),
@@ -112,9 +115,7 @@ def make_block(block: Any, on: TensorSpec | None = None) -> Block:
     if isinstance(block, Block):
         return block
     if isinstance(block, type) and issubclass(block, keras.Layer):
-        raise EditError(
-            f"{block.__name__} is a class. Give a layer: layers.{block.__name__}(...)."
-        )
+        raise EditError(f"{block.__name__} is a class. Give a layer: layers.{block.__name__}(...).")
     if isinstance(block, keras.Sequential) and not block.built:
         return _from_layers([_built_sequential(block, on)])
     if isinstance(block, (list, tuple)):
@@ -255,7 +256,7 @@ def _default_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
         if parameter.default is inspect.Parameter.empty and name in config
     }
-    with _keras.preserved_random():
+    with _keras.preserved_random(), _keras.deferred():
         default = make_layer(LayerSpec(0, "layer", "default", cls, config=demanded)).get_config()
     return {name: value for name, value in default.items() if name not in demanded}
 
@@ -268,7 +269,9 @@ def _literal(value: Any) -> str | None:
         inner = value.get("config")
         if isinstance(inner, str):  # a function by its registered name
             return repr(inner)
-        given = {k: v for k, v in (inner or {}).items() if v is not None and k not in ("name", "dtype")}
+        given = {
+            k: v for k, v in (inner or {}).items() if v is not None and k not in ("name", "dtype")
+        }
         arguments = ", ".join(f"{k}={_literal(v)}" for k, v in given.items())
         module = str(value.get("module", "")).removeprefix("keras.")
         return f"keras.{module}.{value['class_name']}({arguments})" if module else None

@@ -118,6 +118,7 @@ class Editor(EditMethods["Editor"]):
         self._transaction: list[Edit] | None = None
         self._revision = 0
         self._subscribers: list[Callable[[Event], Any]] = []
+        self._shown: Any = None
         self.preview = Preview(self)
         if in_place:
             self._built = Built(model, objects)
@@ -219,8 +220,9 @@ class Editor(EditMethods["Editor"]):
             edit: Edit | None = None
             work = self._workspace()
             try:
-                edit = make()
-                edit.apply(work)
+                with _keras.preserved_random():
+                    edit = make()
+                    edit.apply(work)
             except EditError as problem:
                 description = edit.describe() if edit else "this edit"
                 code = edit.to_code() if edit else ""
@@ -232,9 +234,7 @@ class Editor(EditMethods["Editor"]):
                     mismatch=isinstance(problem, ShapeMismatch),
                     before=self._graph,
                 )
-            return make_plan(
-                edit.describe(), edit.to_code(), self._graph, work.graph, work.report
-            )
+            return make_plan(edit.describe(), edit.to_code(), self._graph, work.graph, work.report)
 
     def _workspace(self) -> Workspace:
         return Workspace(self._graph, self._custom_objects)
@@ -366,9 +366,11 @@ class Editor(EditMethods["Editor"]):
             problem = carry_compile(
                 old_model,
                 built.model,
-                lambda variable: self._bank.slots_for(graph, keys[id(variable)])
-                if id(variable) in keys
-                else None,
+                lambda variable: (
+                    self._bank.slots_for(graph, keys[id(variable)])
+                    if id(variable) in keys
+                    else None
+                ),
                 (old_graph.net.output_names, graph.net.output_names),
             )
             self._compiled_last = (old_model, old_graph) if problem else None
@@ -405,7 +407,8 @@ class Editor(EditMethods["Editor"]):
 
     def _apply_flags(self, graph: ModelGraph) -> None:
         """Sets the flags of the built copy, and lets its optimizer follow."""
-        assert self._built is not None and self._built_graph is not None
+        assert self._built is not None
+        assert self._built_graph is not None
         changed = [
             (layer_id, flag)
             for layer_id, flag in graph.flags.items()
@@ -427,7 +430,8 @@ class Editor(EditMethods["Editor"]):
 
         Keras itself would go on training a frozen layer, and not train an unfrozen one.
         """
-        assert self._built is not None and self._built_graph is not None
+        assert self._built is not None
+        assert self._built_graph is not None
         model, graph = self._built.model, self._built_graph
         if not model.compiled:
             return
@@ -442,9 +446,11 @@ class Editor(EditMethods["Editor"]):
             self._optimizer = carry_optimizer(
                 optimizer,
                 trainable,
-                lambda variable: self._bank.slots_for(graph, keys[id(variable)])
-                if id(variable) in keys
-                else None,
+                lambda variable: (
+                    self._bank.slots_for(graph, keys[id(variable)])
+                    if id(variable) in keys
+                    else None
+                ),
             )
         except Exception as problem:
             _keras.renew_train_function(model)
@@ -521,13 +527,11 @@ class Editor(EditMethods["Editor"]):
             )
             return self
 
-    def summary(self) -> str:
-        """A table of the layers like Keras's, with what changed marked; printed and returned."""
+    def summary(self) -> None:
+        """Prints a table of the layers like Keras's, with what changed marked."""
         from .summary import summarize
 
-        text = summarize(self)
-        print(text)
-        return text
+        print(summarize(self))
 
     # -- subscribers -----------------------------------------------------------------------------
 
@@ -555,9 +559,7 @@ class Editor(EditMethods["Editor"]):
 
     def _target(self, target: Any) -> Any:
         graph = self._graph
-        return as_data(
-            target, graph, self._identify, lambda entry: LayerView(self, graph, entry)
-        )
+        return as_data(target, graph, self._identify, lambda entry: LayerView(self, graph, entry))
 
     def _identify(self, layer: Any) -> LayerId | None:
         for objects in (self._built.layers if self._built else {}, self._source_objects):
@@ -599,13 +601,16 @@ class Editor(EditMethods["Editor"]):
     # -- widget ----------------------------------------------------------------------------------
 
     def widget(self) -> Any:
-        """The widget of this editor. Displaying the editor shows one."""
+        """A new widget of this editor, with a filter and selection of its own."""
         from .widgets.editor_widget import EditorWidget
 
         return EditorWidget(self)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget()._repr_mimebundle_(**kwargs)
+        """Displaying the editor shows one and the same widget, however often a cell is run."""
+        if self._shown is None or self._shown.comm is None:
+            self._shown = self.widget()
+        return self._shown._repr_mimebundle_(**kwargs)
 
     def __repr__(self) -> str:
         edits = len(self.history)
@@ -651,5 +656,3 @@ def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
     )
     if not same:
         raise EditError("The saved file, loaded back, does not have the weights of the model.")
-
-

@@ -31,3 +31,10 @@ class ModelFileError(EditError, OSError):
 
     def __str__(self) -> str:  # OSError would render a single argument with its own rules
         return str(self.args[0]) if self.args else ""
+
+
+def reason(problem: BaseException) -> str:
+    """What Keras said, as one sentence: the first paragraph, without the wrapping of its own."""
+    text = str(problem).split("Exception encountered:")[-1].strip().split("\n\n")[0]
+    text = " ".join(text.split())[:400] or type(problem).__name__
+    return text if text.endswith((".", "!", "?")) else text + "."

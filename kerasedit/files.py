@@ -31,16 +31,14 @@ def load_model(
     if not file.exists():
         raise ModelFileError(f"There is no file '{file}'.")
     if file.suffix.lower() not in SUFFIXES:
-        raise ModelFileError(
-            f"'{file}' is no model file: {', '.join(SUFFIXES)} are read."
-        )
+        raise ModelFileError(f"'{file}' is no model file: {', '.join(SUFFIXES)} are read.")
     try:
         model = keras.saving.load_model(
             file, custom_objects=dict(custom_objects or {}), safe_mode=safe_mode, compile=compile
         )
     except Exception as problem:
         text = " ".join(str(problem).split())
-        if safe_mode and "safe_mode" in text or "unsafe" in text.lower():
+        if (safe_mode and "safe_mode" in text) or "unsafe" in text.lower():
             raise ModelFileError(
                 f"'{file}' holds code (a Lambda layer), which is not run unless you trust the file: "
                 "pass safe_mode=False if you do."
@@ -74,9 +72,7 @@ def save_model(
     if not file.parent.is_dir():
         raise ModelFileError(f"There is no folder '{file.parent}'.")
     # The name ends as the file's does: Keras chooses the format by it.
-    handle, beside = tempfile.mkstemp(
-        prefix=f".{file.stem}.", suffix=file.suffix, dir=file.parent
-    )
+    handle, beside = tempfile.mkstemp(prefix=f".{file.stem}.", suffix=file.suffix, dir=file.parent)
     os.close(handle)
     try:
         model.save(beside)

@@ -80,9 +80,7 @@ class EditMethods(ABC, Generic[Result]):
             ShapeMismatch: what follows cannot take what comes now.
         """
         return self._run(
-            lambda: Remove(
-                self._data(target), self._optional(keep), call, expect, on_mismatch
-            )
+            lambda: Remove(self._data(target), self._optional(keep), call, expect, on_mismatch)
         )
 
     def insert(

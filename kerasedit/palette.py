@@ -15,7 +15,7 @@ import keras
 
 from . import _keras
 from .blocks import Block, make_block
-from .errors import EditError
+from .errors import EditError, reason
 from .names import snake_case
 
 # Not for the palette: they hold code, read files, or stand for what an editor does otherwise.
@@ -86,7 +86,11 @@ def palette_classes(custom_objects: Mapping[str, Any] | None = None) -> dict[str
             if not alias:
                 found[name] = cls
     for name, cls in {**keras.saving.get_custom_objects(), **(custom_objects or {})}.items():
-        if inspect.isclass(cls) and issubclass(cls, keras.Layer) and not issubclass(cls, keras.Model):
+        if (
+            inspect.isclass(cls)
+            and issubclass(cls, keras.Layer)
+            and not issubclass(cls, keras.Model)
+        ):
             found[name.rsplit(">", 1)[-1]] = cls
     return dict(sorted(found.items()))
 
@@ -126,8 +130,14 @@ def _params(cls: type) -> list[dict[str, Any]]:
         )
     if not any(param["name"] == "name" for param in found):
         found.append(
-            {"name": "name", "type": "str", "default": None, "required": False, "choices": None,
-             "doc": "The name of the layer; a free one is chosen if none is given."}
+            {
+                "name": "name",
+                "type": "str",
+                "default": None,
+                "required": False,
+                "choices": None,
+                "doc": "The name of the layer; a free one is chosen if none is given.",
+            }
         )
     return found
 
@@ -153,7 +163,8 @@ def _needs_nothing(initializer: str) -> bool:
 def _public(module: Any) -> list[str]:
     hidden = {"get", "serialize", "deserialize"}
     return sorted(
-        n for n, item in vars(module).items()
+        n
+        for n, item in vars(module).items()
         if callable(item) and not n.startswith("_") and n not in hidden
     )
 
@@ -171,8 +182,13 @@ def _type_of(name: str, default: Any, doc: str) -> str:
         return "tuple"
     start = doc.lower()[:60]
     for word, kind in (
-        ("tuple", "tuple"), ("list", "tuple"), ("int", "int"), ("float", "float"),
-        ("bool", "bool"), ("str", "str"), ("number", "float"),
+        ("tuple", "tuple"),
+        ("list", "tuple"),
+        ("int", "int"),
+        ("float", "float"),
+        ("bool", "bool"),
+        ("str", "str"),
+        ("number", "float"),
     ):
         if re.search(rf"\b{word}", start):
             return kind
@@ -239,7 +255,9 @@ def _layer(
     except EditError:
         raise
     except Exception as problem:
-        raise EditError(f"{name} cannot be made with these arguments: {_reason(problem)}") from problem
+        raise EditError(
+            f"{name} cannot be made with these arguments: {reason(problem)}"
+        ) from problem
 
 
 def _with_nested(value: Any, classes: Mapping[str, type]) -> Any:
@@ -274,8 +292,3 @@ def _check_harmless(value: Any, depth: int) -> None:
     elif isinstance(value, list):
         for item in value:
             _check_harmless(item, depth + 1)
-
-
-def _reason(problem: BaseException) -> str:
-    text = str(problem).split("Exception encountered:")[-1]
-    return " ".join(text.split())[:400] or type(problem).__name__

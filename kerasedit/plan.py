@@ -85,7 +85,9 @@ class Plan:
         lines += [f"  is called {new} (not {old})" for old, new in self.renamed]
         if self.ok and self.params_before is not None and self.params_after is not None:
             change = self.params_after - self.params_before
-            lines.append(f"  parameters: {self.params_before:,} to {self.params_after:,} ({change:+,})")
+            lines.append(
+                f"  parameters: {self.params_before:,} to {self.params_after:,} ({change:+,})"
+            )
         return "\n".join(lines)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -126,6 +128,4 @@ def bytes_of(dtype: str, size: int) -> int:
 
 def count_bytes(graph: ModelGraph) -> int:
     """Bytes of all weights of a model."""
-    return sum(
-        bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights_under(graph, graph.root)
-    )
+    return sum(bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights_under(graph, graph.root))

@@ -37,10 +37,14 @@ def as_data(
     import keras
 
     if isinstance(target, bool) or target is None:
-        raise TargetError(f"{target!r} names no layer. Give a path, a pattern, an index or a layer.")
+        raise TargetError(
+            f"{target!r} names no layer. Give a path, a pattern, an index or a layer."
+        )
     if isinstance(target, (str, int)):
         return target
-    if isinstance(target, Mapping) and is_pattern(target):
+    if isinstance(target, Mapping):
+        if not is_pattern(target):
+            raise TargetError(f"{target!r:.80} names no layer.")
         return dict(target)
     if isinstance(target, keras.Layer):
         layer_id = identify(target)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+from .._keras import PLAIN_MODELS
 from ..blocks import Block
 from ..errors import EditError, NameTaken, StructureError, TargetError
 from ..graph.build import LayerState
@@ -17,7 +18,6 @@ from ..graph.model_graph import (
     LayerId,
     LayerSpec,
     ModelGraph,
-    Network,
     Origin,
     Ref,
     iter_refs,
@@ -115,8 +115,11 @@ class Workspace:
         Raises:
             StructureError: nothing would be left.
         """
-        ops = {i for i, spec in {**self.graph.layers, **{s.id: s for s in added}}.items()
-               if spec.kind == "op"}
+        ops = {
+            i
+            for i, spec in {**self.graph.layers, **{s.id: s for s in added}}.items()
+            if spec.kind == "op"
+        }
         net, dead = draft.finish(drop_inputs=owner == self.graph.root, ops=ops)
         if not any(call.refs for call in net.calls):
             raise StructureError(
@@ -125,8 +128,10 @@ class Workspace:
             )
         paths = self.graph.paths
         self.report.dropped.extend(paths[i] for i in dead if i in paths)
-        models = [replace(self.spec(model), prototype=None, cls=_plain(self.spec(model)))
-                  for model in self._around(owner)]
+        models = [
+            replace(self.spec(model), prototype=None, cls=_plain(self.spec(model)))
+            for model in self._around(owner)
+        ]
         models = [replace(m, net=net) if m.id == owner else m for m in models]
         self.graph = self.graph.with_layers(*added, *models)
 
@@ -162,9 +167,7 @@ class Workspace:
         """
         block = block.instance()
         leaving = set(freed)
-        taken = {
-            self.spec(i).name for i in self.graph.net_of(owner).calls_of if i not in leaving
-        }
+        taken = {self.spec(i).name for i in self.graph.net_of(owner).calls_of if i not in leaving}
         specs = dict(block.layers)
         for layer_id in block.members:
             spec = specs[layer_id]
@@ -193,11 +196,9 @@ class Workspace:
 
 
 def _plain(spec: LayerSpec) -> type:
-    import keras
-
-    from .._keras import Functional
-
-    return keras.Sequential if issubclass(spec.cls, keras.Sequential) else Functional
+    """The plain class for an edited model: a subclass's own config would tell the old structure."""
+    sequential, functional = PLAIN_MODELS
+    return sequential if issubclass(spec.cls, sequential) else functional
 
 
 @dataclass(frozen=True)
@@ -285,18 +286,21 @@ def read_edit(data: Any, read_block: Callable[[Any], Block]) -> Edit:
 
 _TARGETS = ("target", "after", "before", "keep", "input")
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **{name: (lambda v: is_pattern(v), "a path, a pattern, an index or a list of them")
-       for name in _TARGETS},
+    **{
+        name: (lambda v: is_pattern(v), "a path, a pattern, an index or a list of them")
+        for name in _TARGETS
+    },
     "targets": (
-        lambda v: isinstance(v, (list, tuple)) and all(map(is_pattern, v)), "a list of targets"),
+        lambda v: isinstance(v, (list, tuple)) and all(map(is_pattern, v)),
+        "a list of targets",
+    ),
     "name": (lambda v: isinstance(v, str), "a text"),
     "call": (lambda v: v is None or _is_int(v), "a whole number"),
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
     "count": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
     "weights": (lambda v: v in ("match", "slice", "none"), "'match', 'slice' or 'none'"),
-    "on_mismatch": (
-        lambda v: v in ("error", "reinit", "slice"), "'error', 'reinit' or 'slice'"),
+    "on_mismatch": (lambda v: v in ("error", "reinit", "slice"), "'error', 'reinit' or 'slice'"),
 }
 
 
@@ -367,10 +371,15 @@ def choose_input(work: Workspace, entry: Entry, call: Call, which: Any, argument
         if not 0 <= which < len(refs):
             raise TargetError(f"'{entry.path}' has no input {which}. It takes {listing}.")
         return refs[which]
-    chosen = [ref for ref, maker in zip(refs, makers, strict=True)
-              if maker == which or maker == f"{prefix}{which}"]
+    chosen = [
+        ref
+        for ref, maker in zip(refs, makers, strict=True)
+        if maker == which or maker == f"{prefix}{which}"
+    ]
     if len(chosen) != 1:
-        raise TargetError(f"{argument}={which!r} names no single input of '{entry.path}': {listing}.")
+        raise TargetError(
+            f"{argument}={which!r} names no single input of '{entry.path}': {listing}."
+        )
     return chosen[0]
 
 

@@ -35,5 +35,7 @@ class Transaction(Edit):
         return cls(label, tuple(read_edit(edit, read_block) for edit in edits))
 
     def to_code(self) -> str:
-        lines = "\n".join(f"    {line}" for edit in self.edits for line in edit.to_code().split("\n"))
+        lines = "\n".join(
+            f"    {line}" for edit in self.edits for line in edit.to_code().split("\n")
+        )
         return f"with ed.transaction({self.label!r}):\n{lines or '    pass'}"

@@ -146,9 +146,7 @@ class Insert(Edit):
         """On the edge from `after` to `before` (`entry` is the latter)."""
         source = work.find_one(self.after)
         if source.owner != entry.owner:
-            raise StructureError(
-                f"'{source.path}' and '{entry.path}' are not in the same model."
-            )
+            raise StructureError(f"'{source.path}' and '{entry.path}' are not in the same model.")
         makers = {call.id for call in work.calls(source)}
         edges = [
             (ref, call)
@@ -173,7 +171,9 @@ def places(
     if after is None and before is None:
         raise EditError("Say where to insert: after= a layer, before= one, or both for one edge.")
     target = after if before is None else before
-    found = work.find(target, expect) if after is None or before is None else [work.find_one(before)]
+    found = (
+        work.find(target, expect) if after is None or before is None else [work.find_one(before)]
+    )
     if before is None:
         return found
     kept = [e for e in found if work.spec(e.layer).kind != "input"]
@@ -184,7 +184,9 @@ def places(
     return kept if is_many(target) else found
 
 
-def tensor_at(work: Workspace, edit_input: Any, entry: Entry, before: bool, call: int | None) -> Any:
+def tensor_at(
+    work: Workspace, edit_input: Any, entry: Entry, before: bool, call: int | None
+) -> Any:
     """The spec of the tensor on which a block at a place is put."""
     first = work.calls(entry, call)[0]
     ref = choose_input(work, entry, first, edit_input, "input") if before else Ref(first.id)
@@ -308,12 +310,10 @@ def _may_have_outputs(block: Block) -> bool:
 
 def _in_place(draft: Draft, block: Block, was_op: bool, call: Call) -> Ref:
     """Calls a block on what a call took."""
-    refs = tensors_of(call)
-    if len(refs) == 1 and (len(block.members) > 1 or was_op or len(call.refs) == 1):
-        if len(block.members) == 1 and not was_op:
-            return _same_arguments(draft, block, call)
+    refs, plain = tensors_of(call), _is_plain(block)
+    if len(refs) == 1 and (was_op or not plain):
         return _put(draft, block, refs[0])
-    if len(block.members) != 1:
+    if not plain:
         raise StructureError(
             f"The layer to replace takes {len(refs)} tensors and the block takes one. Replace it by "
             "a single layer that takes as many."
@@ -321,6 +321,16 @@ def _in_place(draft: Draft, block: Block, was_op: bool, call: Call) -> Ref:
     if was_op:
         return draft.call(block.members[0], (refs,))
     return _same_arguments(draft, block, call)
+
+
+def _is_plain(block: Block) -> bool:
+    """Whether a block is a single layer called on its tensor alone: it can be called otherwise too."""
+    calls = [call for call in block.net.calls if call.layer in block.members]
+    return (
+        len(calls) == 1
+        and calls[0].args == (block.net.input_refs[0],)
+        and block.layers[calls[0].layer].kind != "op"
+    )
 
 
 def _same_arguments(draft: Draft, block: Block, call: Call) -> Ref:
@@ -414,7 +424,9 @@ class Trim(Edit):
         draft.outputs = ref if single is not None else [ref]
         kept = [
             name
-            for name, old in zip(draft.output_names, iter_refs(self._outputs(work, owner)), strict=False)
+            for name, old in zip(
+                draft.output_names, iter_refs(self._outputs(work, owner)), strict=False
+            )
             if old == ref
         ]
         alone = draft.output_names if len(draft.output_names) == 1 else ()
@@ -444,7 +456,7 @@ class Trim(Edit):
             if any(ref.call in gone for ref in call.refs):
                 gone.add(call.id)
         wanted = [ref for call in net.calls if call.id in gone for ref in call.refs]
-        wanted += [ref for ref in net.output_refs]
+        wanted += net.output_refs
         border = list(dict.fromkeys(ref for ref in wanted if ref.call not in gone))
         if len(border) != 1:
             names = ", ".join(f"'{work.spec(net.by_id[r.call].layer).name}'" for r in border)

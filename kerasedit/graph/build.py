@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
 
 from .. import _keras
-from ..errors import EditError, StructureError
+from ..errors import EditError, StructureError, reason
 from .model_graph import Call, LayerId, LayerSpec, ModelGraph, Network, Ref, map_leaves
-from .read import PLAIN_MODELS, read_model
+from .read import read_model
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,14 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
         return _keras.copy_lambda(spec.prototype, spec.name)
     try:
         with keras.saving.custom_object_scope(dict(custom_objects or {})):
-            return spec.cls.from_config(config)
+            return _keras.with_values_if_needed(lambda: spec.cls.from_config(config))
     except Exception as problem:
         cls = spec.cls.__name__
         raise StructureError(
             f"The layer '{spec.name}' of class {cls} cannot be made again from its own "
             f"configuration. {cls}.from_config(layer.get_config()) has to work: check that "
             "get_config() returns every argument of the constructor, and give functions and classes "
-            "that Keras cannot find in custom_objects=. Keras said: "
-            f"{str(problem).strip().splitlines()[0] if str(problem).strip() else problem!r}"
+            f"that Keras cannot find in custom_objects=. Keras said: {reason(problem)}"
         ) from problem
 
 
@@ -122,7 +122,9 @@ class Builder:
             if isinstance(layer, keras.layers.InputLayer):
                 output = layer.output
             else:
-                output = call_on(layer, call, tensors.__getitem__)
+                output = _keras.with_values_if_needed(
+                    partial(call_on, layer, call, tensors.__getitem__)
+                )
             for index, tensor in enumerate(keras.tree.flatten(output)):
                 tensors[Ref(call.id, index)] = tensor
         return tensors
@@ -160,7 +162,8 @@ class Builder:
         for layer_id, layer in self.layers.items():
             spec = self.graph.layers[layer_id]
             flag = self.graph.flags.get(layer_id)
-            if flag is None or flag == layer.trainable:
+            # A frozen layer made from its configuration is not frozen inside, as the source's is.
+            if flag is None or (flag and layer.trainable):
                 continue
             if spec.net is not None:
                 _keras.set_own_flag(layer, flag)
@@ -225,14 +228,17 @@ def build_model(
         StructureError: a layer cannot be made again.
         EditError: a layer refuses to be called as the graph says.
     """
-    builder = Builder(graph, custom_objects)
-    with _keras.deferred() as pending:
-        try:
-            model = builder.build()
-        except EditError:
-            raise
-        except Exception as problem:
-            raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
+
+    def build() -> tuple[Builder, keras.Model]:
+        builder = Builder(graph, custom_objects)
+        return builder, builder.build()
+
+    try:
+        (builder, model), pending = _keras.make_deferred(build)
+    except EditError:
+        raise
+    except Exception as problem:
+        raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
     with _keras.as_made(builder.layers.values()):
         for layer_id, layer in builder.layers.items():
             net = graph.layers[layer_id].net
@@ -285,5 +291,3 @@ def _assign_overlap(variable: Any, part: Overlap) -> None:
     )
     whole[region] = old[region].astype(whole.dtype)
     variable.assign(whole)
-
-

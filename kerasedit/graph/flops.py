@@ -11,7 +11,7 @@ import math
 
 import keras
 
-from .model_graph import Call, LayerId, LayerSpec, ModelGraph, Network
+from .model_graph import Call, LayerId, LayerSpec, ModelGraph, Network, Ref
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -70,8 +70,9 @@ def _call(net: Network, call: Call, spec: LayerSpec) -> int | None:
         return 2 * values * kernels[0].shape[0] + added
     if issubclass(spec.cls, _CONVOLUTIONS) and len(kernels) == 1:
         kernel = math.prod(kernels[0].shape)
-        shape = net.spec(call.refs[0]).shape if "Transpose" in spec.cls.__name__ else (
-            call.outputs or ())[0].shape
+        # A transposed convolution applies its kernel at every place of its input.
+        transposed = "Transpose" in spec.cls.__name__
+        shape = net.spec(call.refs[0] if transposed else Ref(call.id)).shape
         first = config.get("data_format") == "channels_first"
         places = _size((None, *(shape[2:] if first else shape[1:-1])))
         return None if places is None else 2 * places * kernel + added

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import keras
 
 from .. import _keras
-from ..errors import EditError, ShapeMismatch, StructureError
+from ..errors import EditError, ShapeMismatch, StructureError, reason
 from .build import call_on, make_layer
 from .model_graph import (
     Call,
@@ -24,7 +24,6 @@ from .model_graph import (
     ModelGraph,
     Network,
     Origin,
-    Ref,
     TensorSpec,
     VariableSpec,
     fresh_id,
@@ -57,7 +56,7 @@ def infer(
     """Fills in what the edited calls of a graph put out, and what follows downstream of them.
 
     Args:
-        graph: calls whose `outputs` are None are new or were rewired.
+        graph: calls whose `outputs` are None are new, those that are `stale` were rewired.
         on_mismatch: what becomes of a weight whose shape no longer fits.
         custom_objects: classes and functions that layers' configurations name.
 
@@ -67,10 +66,15 @@ def infer(
     """
     if on_mismatch not in POLICIES:
         raise EditError(f"on_mismatch must be one of {', '.join(POLICIES)}, not {on_mismatch!r}.")
-    run = _Inference(graph, on_mismatch, custom_objects)
-    with _keras.preserved_random(), _keras.deferred():
-        run.network(graph.root, "")
-    return run.result(), run.findings
+
+    def run() -> _Inference:
+        made = _Inference(graph, on_mismatch, custom_objects)
+        made.network(graph.root, "")
+        return made
+
+    with _keras.preserved_random():
+        found, _ = _keras.make_deferred(run)
+    return found.result(), found.findings
 
 
 class _Inference:
@@ -105,6 +109,7 @@ class _Inference:
             return False
         known: dict[int, tuple[TensorSpec, ...]] = {}
         changed: set[int] = set()  # calls whose outputs are not what they were
+        touched = False
         calls: list[Call] = []
         for call in net.calls:
             spec = self.graph.layers[call.layer]
@@ -112,6 +117,7 @@ class _Inference:
             inner = spec.net is not None and self.network(call.layer, path + "/")
             stale = (
                 call.outputs is None
+                or call.stale
                 or inner
                 or call.layer in self.renewed
                 or bool(changed and any(ref.call in changed for ref in call.refs))
@@ -123,11 +129,13 @@ class _Inference:
                     changed.add(call.id)
                     if call.outputs is not None:
                         self._note_shape_change(path, call.outputs, outputs)
-                    call = replace(call, outputs=outputs)
+                if call.stale or call.id in changed:
+                    call = replace(call, outputs=outputs, stale=False)
+                    touched = True
             assert outputs is not None
             known[call.id] = outputs
             calls.append(call)
-        if changed:
+        if touched:
             before = [net.by_id[ref.call].outputs for ref in net.output_refs]
             self.specs[owner] = replace(self.spec(owner), net=replace(net, calls=tuple(calls)))
             after = [known[ref.call] for ref in net.output_refs]
@@ -183,14 +191,16 @@ class _Inference:
                     f"{len(known[ref.call])}."
                 )
         try:
-            result = call_on(layer, call, lambda ref: _symbol(known[ref.call][ref.index]))
+            result = _keras.with_values_if_needed(
+                lambda: call_on(layer, call, lambda ref: _symbol(known[ref.call][ref.index]))
+            )
         except EditError:
             raise
         except Exception as problem:
             taken = ", ".join(show_shape(known[ref.call][ref.index].shape) for ref in call.refs)
             raise ShapeMismatch(
                 f"The layer '{path}' ({type(layer).__name__}) cannot take an input of shape "
-                f"{taken}. Keras said: {_reason(problem)} Change what comes before it, or replace "
+                f"{taken}. Keras said: {reason(problem)} Change what comes before it, or replace "
                 f"or remove '{path}' too."
             ) from problem
         return tuple(tensor_spec(tensor) for tensor in keras.tree.flatten(result))
@@ -206,11 +216,10 @@ class _Inference:
         assert net is not None
         given = [known[ref.call][ref.index] for ref in call.refs]
         wanted = [net.spec(ref) for ref in net.input_refs]
-        if len(given) == len(wanted):
-            if all(_fits(g, w) for g, w in zip(given, wanted, strict=True)):
-                if all(g.shape == w.shape for g, w in zip(given, wanted, strict=True)):
-                    return net.output_specs
-                return self._with_inputs(net, given, path)
+        if [g.shape for g in given] == [w.shape for w in wanted]:
+            return net.output_specs
+        if len(given) == len(wanted) and all(map(_fits, given, wanted)):
+            return self._with_inputs(net, given, path)
         raise ShapeMismatch(
             f"The nested model '{path}' takes {_shapes(wanted)} and would be given "
             f"{_shapes(given)}. Change what comes before it, or give it another input first."
@@ -261,9 +270,7 @@ class _Inference:
         variables = tuple(replace(a, name=b.name) for a, b in zip(found, old, strict=True))
         self.specs[new_id] = replace(spec, id=new_id, variables=variables, origins=origins)
 
-    def _adopt(
-        self, spec: LayerSpec, found: tuple[VariableSpec, ...], path: str
-    ) -> LayerSpec:
+    def _adopt(self, spec: LayerSpec, found: tuple[VariableSpec, ...], path: str) -> LayerSpec:
         """A new layer's variables are known now; what it inherits is matched by name and shape."""
         origins: dict[int, Origin] = {}
         for index, variable in enumerate(found):
@@ -354,10 +361,3 @@ def _fits(given: TensorSpec, wanted: TensorSpec) -> bool:
 
 def _shapes(specs: list[TensorSpec]) -> str:
     return ", ".join(show_shape(spec.shape) for spec in specs)
-
-
-def _reason(problem: BaseException) -> str:
-    """The first paragraph of Keras's message, as one sentence."""
-    text = str(problem).strip().split("\n\n")[0]
-    text = " ".join(text.split()) or type(problem).__name__
-    return text if text.endswith((".", "!", "?")) else text + "."

@@ -102,7 +102,7 @@ class LayerSpec:
 class Call:
     """One call of a layer: nested arguments whose tensors are `Ref`s, and its flat outputs.
 
-    `outputs` is None while they have not been inferred.
+    `outputs` is None while they have not been inferred; `stale` are those of before a rewiring.
     """
 
     id: CallId
@@ -110,6 +110,7 @@ class Call:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
+    stale: bool = False
 
     @cached_property
     def refs(self) -> tuple[Ref, ...]:
@@ -254,7 +255,9 @@ class ModelGraph:
 
     # -- changing --------------------------------------------------------------------------------
 
-    def with_layers(self, *specs: LayerSpec, flags: Mapping[LayerId, bool] | None = None) -> ModelGraph:
+    def with_layers(
+        self, *specs: LayerSpec, flags: Mapping[LayerId, bool] | None = None
+    ) -> ModelGraph:
         """Another structure, with these layers added or in place of those of the same identity."""
         return ModelGraph(
             self.root,
@@ -269,7 +272,6 @@ class ModelGraph:
         """The same structure with other flags."""
         return replace(self, flags={**self.flags, **flags})
 
-
     def compact(self) -> ModelGraph:
         """The same structure without layers that nothing leads to."""
         needed: set[LayerId] = set()
@@ -280,7 +282,9 @@ class ModelGraph:
                 continue
             needed.add(layer_id)
             spec = self.layers[layer_id]
-            waiting.extend(origin.layer for origin in (*spec.origins.values(), *(spec.heritage or ())))
+            waiting.extend(
+                origin.layer for origin in (*spec.origins.values(), *(spec.heritage or ()))
+            )
             if spec.net is not None:
                 waiting.extend(spec.net.calls_of)
         if len(needed) == len(self.layers):

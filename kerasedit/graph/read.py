@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from .. import _keras
-from ..errors import StructureError
+from ..errors import StructureError, reason
 from .model_graph import (
     Call,
     LayerId,
@@ -23,8 +23,6 @@ from .model_graph import (
     iter_refs,
     map_leaves,
 )
-
-PLAIN_MODELS = (keras.Sequential, _keras.Functional)
 
 
 class Reader:
@@ -92,7 +90,7 @@ class Reader:
             # A functional model's variables are its layers'; of an opaque one only it knows them.
             variables=None,
             net=net,
-            prototype=model if type(model) not in PLAIN_MODELS else None,
+            prototype=model if type(model) not in _keras.PLAIN_MODELS else None,
         )
 
     def _network(self, model: keras.Model, functional: Any) -> Network:
@@ -227,10 +225,5 @@ def layer_config(layer: Any) -> dict[str, Any]:
         raise StructureError(
             f"The layer '{layer.name}' of class {cls} cannot tell its configuration, so no copy of "
             f"it can be made. Add a get_config() to {cls} that returns its constructor's arguments "
-            f"(start from super().get_config()). Keras said: {_first_line(problem)}"
+            f"(start from super().get_config()). Keras said: {reason(problem)}"
         ) from problem
-
-
-def _first_line(problem: BaseException) -> str:
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return lines[0] if lines else type(problem).__name__

@@ -19,7 +19,9 @@ class Draft:
         self.outputs = net.outputs
         self.output_names = net.output_names
 
-    def call(self, layer: LayerId, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Ref:
+    def call(
+        self, layer: LayerId, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    ) -> Ref:
         """Adds a call right behind the last of what it takes; returns its first output."""
         added = Call(fresh_id(), layer, args, dict(kwargs or {}))
         producers = {ref.call for ref in added.refs}
@@ -31,7 +33,12 @@ class Draft:
         return Ref(added.id)
 
     def redirect(
-        self, old: Ref, new: Ref, *, only: Collection[CallId] | None = None, keep: Collection[CallId] = ()
+        self,
+        old: Ref,
+        new: Ref,
+        *,
+        only: Collection[CallId] | None = None,
+        keep: Collection[CallId] = (),
     ) -> None:
         """Lets what takes `old` take `new`: all calls and the outputs, or `only` some calls.
 
@@ -42,10 +49,17 @@ class Draft:
             return new if ref == old else ref
 
         for index, call in enumerate(self.calls):
-            if call.id in keep or (only is not None and call.id not in only) or old not in call.refs:
+            if (
+                call.id in keep
+                or (only is not None and call.id not in only)
+                or old not in call.refs
+            ):
                 continue
-            self.calls[index] = Call(
-                call.id, call.layer, map_refs(change, call.args), map_refs(change, call.kwargs)
+            self.calls[index] = replace(
+                call,
+                args=map_refs(change, call.args),
+                kwargs=map_refs(change, call.kwargs),
+                stale=True,
             )
         if only is None:
             self.outputs = map_refs(change, self.outputs)
@@ -103,7 +117,9 @@ class Draft:
             outputs=self.outputs,
             output_names=self.output_names,
         )
-        return replace(net, chain=net.chain and is_chain(net, ops)), [i for i in dead if i not in alive]
+        return replace(net, chain=net.chain and is_chain(net, ops)), [
+            i for i in dead if i not in alive
+        ]
 
 
 def is_chain(net: Network, ops: Collection[LayerId]) -> bool:

@@ -28,15 +28,15 @@ __all__ = ["Histogram", "histogram", "pack", "pooled"]
 Array = NDArray[Any]
 Limits = tuple[float, float]
 
-# Elements per chunk: enough to hide the price of some twenty NumPy calls, few enough for the scratch
-# arrays (5 MB) to stay in the cache. Speed is flat from 2**17 to 2**19.
+# Elements per chunk: enough to hide the price of some twenty NumPy calls, few enough for the
+# scratch arrays (5 MB) to stay in the cache. Speed is flat from 2**17 to 2**19.
 _CHUNK = 1 << 18
 # Of each chunk this many give a first estimate of the mean: a sixteenth of all values, of which the
 # mean is within sqrt(16) standard deviations of the whole's, whichever values they are.
 _SAMPLE = _CHUNK // 16
 # Chunks are summed as tables, so that few additions are made in float32 and the rest in float64:
 # over columns of `chunk / _COLUMNS`, over rows of `_ROW`. BLAS starts no threads for such rows.
-_COLUMNS = 8192
+_COLUMNS = 1 << 14
 _ROW = 512
 
 
@@ -261,7 +261,8 @@ class _Counter:
         start = self.first + (0.5 + ahead.max(keepdims=True)) / np.float64(self.scale)
         self.start = _at_least(start, dtype)[0]
         scaled = (marks - self.start) * self.scale
-        self.clip = scaled[0] <= -1  # coarse edges
+        # Coarse edges. What a negative number is as an unsigned one depends on the processor.
+        self.clip = scaled[0] <= -1
         k = (nominal - np.trunc(scaled))[1:]
         fits = k.min() >= 1 and k.max() < per_bin  # NaN does not fit
         self.doubtful = cell.type(per_bin - k.max() if fits else 0)

@@ -59,9 +59,10 @@ class EditorWidget(anywidget.AnyWidget):
 
     def __init__(self, editor: Any, **options: Any) -> None:
         self.editor = editor if isinstance(editor, Editor) else Editor(editor)
-        super().__init__(alive=secrets.token_hex(8), **self._state(), **options)
-        self.info = self._info()  # the widget has its identity only now
-        self._unsubscribe = self.editor.subscribe(self._follow)
+        with self.editor.lock:  # no change is missed between the first state and the subscription
+            self._unsubscribe = self.editor.subscribe(self._follow)
+            super().__init__(alive=secrets.token_hex(8), **self._state(), **options)
+            self.info = self._info()  # the widget has its identity only now
         self.on_msg(self._receive)
 
     def _state(self) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class EditorWidget(anywidget.AnyWidget):
 
     def _info(self) -> dict[str, Any]:
         # By its identity the browser finds out whether a kernel still has this widget.
-        return {**make_info(self.editor), "model_id": self.model_id or ""}
+        return {**make_info(self.editor), "model_id": self.comm.comm_id if self.comm else ""}
 
     def _follow(self, event: Event) -> None:
         """Every change of the editor becomes one message with what is new."""

@@ -56,7 +56,9 @@ def answer(editor: Editor, alive: str, message: Any) -> Answer:
         return {"id": number, "error": _error(problem)}, []
     except Exception as problem:
         # Whatever a message brings about, the browser hears of it and nothing was changed.
-        unexpected = EditError(f"Something unexpected happened: {type(problem).__name__}: {problem}")
+        unexpected = EditError(
+            f"Something unexpected happened: {type(problem).__name__}: {problem}"
+        )
         return {"id": number, "error": _error(unexpected)}, []
 
 
@@ -93,9 +95,7 @@ def _dispatch(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[A
 
 def _check_revision(editor: Editor, message: Mapping[str, Any]) -> None:
     if message.get("revision") != editor.revision:
-        raise StaleRevision(
-            "The model has changed since; look at it as it is now, and try again."
-        )
+        raise StaleRevision("The model has changed since; look at it as it is now, and try again.")
 
 
 def _edit(editor: Editor, message: Mapping[str, Any]) -> dict[str, Any]:

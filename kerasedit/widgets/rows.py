@@ -110,7 +110,9 @@ def make_info(editor: Editor) -> dict[str, Any]:
         "redo_label": redo or "",
         "editable": not opaque,
         "reason": "A subclassed model: its call is Python code, so only flags and weights can be "
-        "edited." if opaque else "",
+        "edited."
+        if opaque
+        else "",
         "variable": free_variable(root.name, user_namespace()),
     }
 

@@ -107,9 +107,9 @@ def test_the_whole_story(trained: Lab) -> None:
     toggle.click()
     expect(toggle).to_have_attribute("aria-checked", "false")
     expect(toggle).not_to_have_attribute("aria-busy", "true")
-    assert python(lab, "print(ed.model.get_layer('conv1').trainable, model.layers[0].trainable)") == (
-        "False True"
-    )
+    assert python(
+        lab, "print(ed.model.get_layer('conv1').trainable, model.layers[0].trainable)"
+    ) == ("False True")
 
     # A Dropout is inserted, a layer removed, and that undone.
     insert_dropout(widget, "hidden")
@@ -123,11 +123,14 @@ def test_the_whole_story(trained: Lab) -> None:
         ["conv1", "norm", "pool", "conv2", "flat", "drop", "hidden", "dropout", "head"]
     )
     # Dropout does nothing in inference: the copy must give the very same predictions.
-    assert python(
-        lab,
-        "print(np.array_equal(ed.model.predict(images[:64], verbose=0),"
-        " model.predict(images[:64], verbose=0)))",
-    ) == "True"
+    assert (
+        python(
+            lab,
+            "print(np.array_equal(ed.model.predict(images[:64], verbose=0),"
+            " model.predict(images[:64], verbose=0)))",
+        )
+        == "True"
+    )
 
     # An edit made in Python is seen in the widget.
     lab.run_cell('ed.rename("hidden", "features")\nNone')
@@ -139,26 +142,32 @@ def test_the_whole_story(trained: Lab) -> None:
     name.fill("tuned")
     button(widget, "Hand back").click()
     expect(widget.get_by_role("status", name="Messages")).to_contain_text("tuned")
-    assert python(
-        lab,
-        "frozen = tuned.get_layer('conv1').get_weights()\n"
-        "head = tuned.get_layer('head').get_weights()\n"
-        "tuned.fit(images[:1400], labels[:1400], epochs=2, verbose=0)\n"
-        "same = all(map(np.array_equal, frozen, tuned.get_layer('conv1').get_weights()))\n"
-        "moved = not np.array_equal(head[0], tuned.get_layer('head').get_weights()[0])\n"
-        "kept = all(map(np.array_equal, before, model.get_weights()))\n"
-        "print(same, moved, kept, tuned.evaluate(images[1400:], labels[1400:], verbose=0)[1] > 0.8)",
-    ) == "True True True True"
+    assert (
+        python(
+            lab,
+            "frozen = tuned.get_layer('conv1').get_weights()\n"
+            "head = tuned.get_layer('head').get_weights()\n"
+            "tuned.fit(images[:1400], labels[:1400], epochs=2, verbose=0)\n"
+            "same = all(map(np.array_equal, frozen, tuned.get_layer('conv1').get_weights()))\n"
+            "moved = not np.array_equal(head[0], tuned.get_layer('head').get_weights()[0])\n"
+            "kept = all(map(np.array_equal, before, model.get_weights()))\n"
+            "print(same, moved, kept, tuned.evaluate(images[1400:], labels[1400:], verbose=0)[1] > 0.8)",
+        )
+        == "True True True True"
+    )
     button(widget, "Save").click()
     widget.get_by_role("textbox", name="File name").fill("tuned.keras")
     button(widget, "Write file").click()
     expect(widget.get_by_role("status", name="Messages")).to_contain_text("tuned.keras")
-    assert python(
-        lab,
-        "loaded = keras.saving.load_model('tuned.keras')\n"
-        "print(np.array_equal(loaded.predict(images[:64], verbose=0),"
-        " tuned.predict(images[:64], verbose=0)))",
-    ) == "True"
+    assert (
+        python(
+            lab,
+            "loaded = keras.saving.load_model('tuned.keras')\n"
+            "print(np.array_equal(loaded.predict(images[:64], verbose=0),"
+            " tuned.predict(images[:64], verbose=0)))",
+        )
+        == "True"
+    )
 
 
 def test_an_edit_that_cannot_be_made_is_explained_and_changes_nothing(trained: Lab) -> None:
@@ -204,9 +213,9 @@ def test_filter_and_bulk_freeze(trained: Lab) -> None:
     )
     assert python(lab, "print(len(ed.history))") == "1"
     button(widget, "Unfreeze shown").click()
-    expect(
-        widget.get_by_role("switch", name="Trainable conv2", exact=True)
-    ).to_have_attribute("aria-checked", "true")
+    expect(widget.get_by_role("switch", name="Trainable conv2", exact=True)).to_have_attribute(
+        "aria-checked", "true"
+    )
 
 
 def test_two_views_stay_in_step_and_survive_a_reload(trained: Lab) -> None:

@@ -219,6 +219,22 @@ def test_a_removed_layer_comes_back_as_it_was_trained() -> None:
         assert same(back[name], (trained if name.startswith("b/") else again)[name]), name
 
 
+def test_what_is_kept_for_undo_does_not_follow_the_model_it_was_in() -> None:
+    """Real training too: optimizers assign in place."""
+    x, y = data(8, 4), data(8, 2)
+    ed = Editor(models.fork())
+    first = ed.model
+    first.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse")
+    first.fit(x, y, verbose=0)
+    trained = weights_of(first)
+    ed.remove("b")
+    _ = ed.model
+    first.fit(x, y, verbose=0)  # goes on training a model handed out before
+    assert not same(weights_of(first), trained)
+    ed.undo()
+    assert same(weights_of(ed.model), trained)
+
+
 def test_a_removed_layer_comes_back_through_many_rebuilds() -> None:
     ed = Editor(models.chain())
     trained = train(ed.model)

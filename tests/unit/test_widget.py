@@ -295,14 +295,33 @@ def test_hostile_messages_get_an_error_and_change_nothing(wire: Wire) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            ["id", "revision", "edit", "target", "block", "after", "class_name", "config", "query",
-             "action", "paths", "name", "n", "call", "keep", "targets", "preview"]
-        ),  # fmt: skip
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "revision",
+                    "edit",
+                    "target",
+                    "block",
+                    "after",
+                    "class_name",
+                    "config",
+                    "query",
+                    "action",
+                    "paths",
+                    "name",
+                    "n",
+                    "call",
+                    "keep",
+                    "targets",
+                    "preview",
+                ]
+            ),  # fmt: skip
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=12,
 )
@@ -341,7 +360,9 @@ def test_a_subclassed_model_shows_why_its_structure_is_fixed() -> None:
     assert wire.editor.model.dense.trainable is False and model.dense.trainable is True
 
 
-def test_a_missing_bundle_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_missing_bundle_says_how_to_build_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     from kerasedit.widgets import editor_widget
 
     monkeypatch.setattr(editor_widget, "_STATIC", tmp_path)
