@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -185,6 +186,17 @@ def deferred() -> Iterator[list[Any]]:
         global_state.set_global_attribute(_PENDING, before if before is not None else [])
 
 
+@contextlib.contextmanager
+def deep_enough(layers: int) -> Iterator[None]:
+    """Keras walks a graph by recursion, one frame a layer: room for a chain of so many layers."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 1000 + 4 * layers))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 _SCOPE = "stateless_scope"
 
 
@@ -205,23 +217,6 @@ def with_values_if_needed(make: Callable[[], Made]) -> Made:
             return make()
         finally:
             global_state.set_global_attribute(_SCOPE, scope)
-
-
-def make_deferred(make: Callable[[], Any]) -> tuple[Any, list[Any]]:
-    """What `make` makes, and the variables that wait for a value.
-
-    Under `deferred`, except where a layer makes a variable from a value: Keras refuses that there.
-    """
-    try:
-        with deferred() as pending:
-            return make(), pending
-    except Exception as problem:
-        reason: BaseException | None = problem
-        while reason is not None and "while in a stateless scope" not in str(reason):
-            reason = reason.__cause__
-        if reason is None:
-            raise
-    return make(), []
 
 
 def has_value(variable: Any) -> bool:

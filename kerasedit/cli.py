@@ -89,7 +89,11 @@ def _demo(options: argparse.Namespace) -> None:
     try:
         # As the server's start page, so that the address it prints leads there too.
         start = f"--LabApp.default_url=/lab/tree/{copy}"
-        status = subprocess.call([sys.executable, "-m", "jupyterlab", start, *options.rest])
+        # JupyterLab refuses root unless told otherwise; in a container there is often nobody else.
+        # It listens on this machine only, and asks for a token.
+        root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        command = [sys.executable, "-m", "jupyterlab", start, *root, *options.rest]
+        status = subprocess.call(command)
     except KeyboardInterrupt:
         return
     if status:

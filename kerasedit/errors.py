@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class EditError(ValueError):
     """An edit, a file or a request that cannot be carried out; nothing was changed."""
@@ -35,6 +37,8 @@ class ModelFileError(EditError, OSError):
 
 def reason(problem: BaseException) -> str:
     """What Keras said, as one sentence: the first paragraph, without the wrapping of its own."""
-    text = str(problem).split("Exception encountered:")[-1].strip().split("\n\n")[0]
+    text = re.sub(r"\x1b\[\d*m", "", str(problem)).split("Exception encountered:")[-1].strip()
+    # Keras names the call that failed first, and the reason in the next paragraph.
+    text = re.sub(r"^Exception encountered when calling .*?\n\n", "", text).split("\n\n")[0]
     text = " ".join(text.split())[:400] or type(problem).__name__
     return text if text.endswith((".", "!", "?")) else text + "."

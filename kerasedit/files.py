@@ -82,6 +82,9 @@ def save_model(
         check(load_model(beside, custom_objects=custom_objects, safe_mode=False))
         _copy_mode(file, beside)
         os.replace(beside, file)
+    except ModelFileError as problem:
+        said = str(problem).replace(beside, str(file))
+        raise ModelFileError(f"What was saved does not load back: {said}") from problem
     except EditError:
         raise
     except OSError as problem:

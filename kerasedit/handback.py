@@ -41,7 +41,7 @@ def bind(
             "There is no notebook here to hand the model back to. Use ed.model, or pass namespace=."
         )
     holds = where.get(name)
-    if holds is not None and not isinstance(holds, keras.Model) and not overwrite:
+    if name in where and not isinstance(holds, keras.Model) and not overwrite:
         raise NameTaken(
             f"The variable '{name}' holds a {type(holds).__name__}. Choose another name, or pass "
             "overwrite=True."

@@ -327,12 +327,18 @@ class Unregistered(Scale):
     """The same, known to Keras by nothing but its module and name."""
 
 
+class Sizes:
+    """An argument that Keras cannot write down by itself."""
+
+    units = 3
+
+
 class Forgetful(layers.Layer):
     """Takes an argument that it has no `get_config` for."""
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, sizes: Sizes, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dense = layers.Dense(units)
+        self.dense = layers.Dense(sizes.units)
 
     def build(self, input_shape: Any) -> None:
         self.dense.build(input_shape)

@@ -188,6 +188,7 @@ def tensor_at(
     work: Workspace, edit_input: Any, entry: Entry, before: bool, call: int | None
 ) -> Any:
     """The spec of the tensor on which a block at a place is put."""
+    work.draft(entry)  # refuses an opaque model
     first = work.calls(entry, call)[0]
     ref = choose_input(work, entry, first, edit_input, "input") if before else Ref(first.id)
     return work.graph.net_of(entry.owner).spec(ref)

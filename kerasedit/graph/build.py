@@ -228,17 +228,14 @@ def build_model(
         StructureError: a layer cannot be made again.
         EditError: a layer refuses to be called as the graph says.
     """
-
-    def build() -> tuple[Builder, keras.Model]:
-        builder = Builder(graph, custom_objects)
-        return builder, builder.build()
-
-    try:
-        (builder, model), pending = _keras.make_deferred(build)
-    except EditError:
-        raise
-    except Exception as problem:
-        raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
+    builder = Builder(graph, custom_objects)
+    with _keras.deferred() as pending, _keras.deep_enough(len(graph.layers)):
+        try:
+            model = builder.build()
+        except EditError:
+            raise
+        except Exception as problem:
+            raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
     with _keras.as_made(builder.layers.values()):
         for layer_id, layer in builder.layers.items():
             net = graph.layers[layer_id].net

@@ -8,6 +8,7 @@ from the old what `on_mismatch` says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -66,15 +67,10 @@ def infer(
     """
     if on_mismatch not in POLICIES:
         raise EditError(f"on_mismatch must be one of {', '.join(POLICIES)}, not {on_mismatch!r}.")
-
-    def run() -> _Inference:
-        made = _Inference(graph, on_mismatch, custom_objects)
-        made.network(graph.root, "")
-        return made
-
-    with _keras.preserved_random():
-        found, _ = _keras.make_deferred(run)
-    return found.result(), found.findings
+    run = _Inference(graph, on_mismatch, custom_objects)
+    with _keras.preserved_random(), _keras.deferred():
+        run.network(graph.root, "")
+    return run.result(), run.findings
 
 
 class _Inference:

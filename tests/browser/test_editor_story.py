@@ -11,7 +11,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from .conftest import DARK, Lab
+from .lab import DARK, Lab
 
 TRAIN = """
 import os

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from .conftest import DARK, Lab
+from .lab import DARK, Lab
 
 WIDGET = """
 import anywidget

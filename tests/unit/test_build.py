@@ -281,10 +281,13 @@ def test_the_copy_is_an_ordinary_model(name: str):
     if name == "subclassed":
         return
     for layer in copy.layers:
-        # A nested model's `output` is of its own graph, also in the source.
-        if not isinstance(layer, keras.Model) and len(layer._inbound_nodes) == 1:
+        # A nested model's `output` is of its own graph, and a shared layer's is of its first call,
+        # also in the source.
+        nodes = len(source.get_layer(layer.name)._inbound_nodes)
+        if not isinstance(layer, keras.Model) and nodes == 1:
             keras.Model(copy.inputs, copy.get_layer(layer.name).output)
-        assert len(layer._inbound_nodes) == len(source.get_layer(layer.name)._inbound_nodes)
+        # Keras calls the layers of a Sequential of one's own again for each that it adds.
+        assert name == "sequential_subclass" or len(layer._inbound_nodes) == nodes
 
 
 def through_file(model: keras.Model) -> Any | None:
@@ -394,8 +397,9 @@ def initializer_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return runs
 
 
-# `Normalization.build` computes with its two variables at once.
-@pytest.mark.parametrize("name", sorted(ALL.keys() - {"adapted"}))
+# `Normalization.build` computes with its two variables at once; `Bidirectional.from_config` builds
+# one layer more than it keeps.
+@pytest.mark.parametrize("name", sorted(ALL.keys() - {"adapted", "bidirectional"}))
 def test_an_unedited_rebuild_runs_no_initializer(name: str, initializer_runs: list[str]):
     source, _ = made(name)
     initializer_runs.clear()

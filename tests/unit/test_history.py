@@ -452,7 +452,7 @@ def test_a_failed_edit_leaves_everything_as_it_was() -> None:
         lambda: ed.rename("c", "a"),
         lambda: ed.trim(99),
         lambda: ed.freeze("x"),
-        lambda: ed.insert(models.Forgetful(3), after="a"),
+        lambda: ed.insert(models.Forgetful(models.Sizes()), after="a"),
         lambda: ed.undo(7),
     ):
         with pytest.raises(EditError):

@@ -23,7 +23,8 @@ def test_views_agree_with_keras(name: str) -> None:
     top = [view for view in ed.layers if view.level == 1]
     by_name = {view.name: view for view in top}
     ops = {op.name for op in getattr(model, "operations", model.layers)}
-    assert ops <= set(by_name)
+    # Keras computes the mask of `masked` in an op of the graph; a rebuild makes it anew.
+    assert ops - {"not_equal"} <= set(by_name)
     for layer in model.layers:
         view = by_name[layer.name]
         assert view.class_name == type(layer).__name__
@@ -158,8 +159,8 @@ def test_nan_and_inf_are_counted() -> None:
 def test_summary_marks_what_changed(capsys: Any) -> None:
     model = models.chain()
     ed = Editor(model).remove("drop").insert(layers.ReLU(name="new"), after="a").freeze("b")
-    text = ed.summary()
-    assert capsys.readouterr().out.strip() == text.strip()
+    ed.summary()
+    text = capsys.readouterr().out.strip()
     lines = {line.split()[0]: line for line in text.splitlines() if line.split()}
     assert lines["new"].endswith("added")
     assert lines["b"].endswith("changed")

@@ -1,0 +1,347 @@
+"""A real JupyterLab in a real Chromium, for tests and for measurements.
+
+`Lab` is a page on JupyterLab, with helpers that wait for what JupyterLab itself says (it is exposed
+as `window.jupyterapp`) and never for a number of seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from .chromium import NOT_FOUND, find_chromium
+
+ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+SCREENSHOTS = ARTIFACTS / "screenshots"
+
+# Milliseconds. Generous: a kernel that imports Keras on a busy machine takes a while, and a wait
+# ends as soon as what it waits for is there.
+WAIT = 60_000
+expect.set_options(timeout=30_000)
+
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+
+FLAGS = [
+    "--no-sandbox",  # needed as root, as in most containers
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+# --- JupyterLab -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Jupyter:
+    """A running server."""
+
+    url: str
+    token: str
+    root: Path
+
+    def request(self, method: str, path: str) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}",
+            method=method,
+            headers={"Authorization": f"token {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            body = response.read()
+        return json.loads(body) if body else None
+
+    def shut_down_kernels(self) -> None:
+        for session in self.request("GET", "sessions"):
+            self.request("DELETE", f"sessions/{session['id']}")
+        for kernel in self.request("GET", "kernels"):
+            self.request("DELETE", f"kernels/{kernel['id']}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _own_environment(home: Path) -> dict[str, str]:
+    """Nothing of the user's own Jupyter is read or written."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")
+    }
+    # A front end that runs in the kernel decides on plots by itself.
+    environment.pop("MPLBACKEND", None)
+    folders = {
+        "HOME": home,
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": home / "lab-settings",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "lab-workspaces",
+        "IPYTHONDIR": home / "ipython",
+    }
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    # No question about news in a corner of the window.
+    settings = folders["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(
+        json.dumps({"fetchNews": "false", "checkForUpdates": False})
+    )
+    return environment | {name: str(folder) for name, folder in folders.items()}
+
+
+def _wait_until_up(jupyter: Jupyter, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            jupyter.request("GET", "status")
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+        else:
+            return
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+    raise RuntimeError(f"JupyterLab did not come up (exit status {process.poll()}):\n{tail}")
+
+
+@contextmanager
+def jupyter_server(home: Path, root: Path) -> Iterator[Jupyter]:
+    """JupyterLab on the loopback interface, with the Python that runs this as its kernel.
+
+    Args:
+        home: an empty folder for its settings.
+        root: the folder of its notebooks.
+    """
+    port = _free_port()
+    server = Jupyter(f"http://127.0.0.1:{port}", secrets.token_hex(16), root)
+    ARTIFACTS.mkdir(exist_ok=True)
+    log = ARTIFACTS / "jupyterlab.log"
+    command = [
+        *(sys.executable, "-m", "jupyterlab"),
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={root}",
+        f"--IdentityProvider.token={server.token}",
+        "--LabApp.expose_app_in_browser=True",
+        # Nothing is asked of the network.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            env=_own_environment(home),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_until_up(server, process, log)
+            yield server
+        finally:
+            process.terminate()  # kernels end with the server
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+# --- Chromium -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium."""
+    path = find_chromium()
+    if path is None:
+        raise RuntimeError(NOT_FOUND)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+# --- A page on JupyterLab -------------------------------------------------------------------------
+
+
+class Lab:
+    """One browser page on JupyterLab; `page` is playwright's own, for everything else."""
+
+    def __init__(self, page: Page, jupyter: Jupyter) -> None:
+        self.page = page
+        self.jupyter = jupyter
+
+    def start(self) -> Lab:
+        self.page.goto(f"{self.jupyter.url}/lab?reset&token={self.jupyter.token}")
+        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=WAIT)
+        self.page.evaluate("() => window.jupyterapp.restored")
+        self._no_splash()
+        # The server remembers the theme that the test before chose.
+        if self.page.locator("body").get_attribute("data-jp-theme-name") != LIGHT:
+            self.set_theme(LIGHT)
+        return self
+
+    def _no_splash(self) -> None:
+        """The logo that covers the window while JupyterLab starts or changes its theme is gone."""
+        expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
+
+    def execute(self, command: str, **arguments: Any) -> None:
+        """Runs one of JupyterLab's commands and waits for its end."""
+        self._finish(self._begin(command, arguments))
+
+    def _begin(self, command: str, arguments: dict[str, Any]) -> str:
+        """Starts a command. Its promise leaves a note on the page, so that waiting can time out."""
+        token = secrets.token_hex(4)
+        self.page.evaluate(
+            """([token, command, args]) => {
+                const notes = (window.__notes ??= {});
+                window.jupyterapp.commands.execute(command, args).then(
+                    () => { notes[token] = "done"; },
+                    error => { notes[token] = "failed: " + (error?.message ?? error); },
+                );
+            }""",
+            [token, command, arguments],
+        )
+        return token
+
+    def _finish(self, token: str, timeout: float = WAIT) -> None:
+        note = self.page.wait_for_function(
+            "token => window.__notes[token]", arg=token, timeout=timeout
+        )
+        if (text := note.json_value()) != "done":
+            raise RuntimeError(f"a JupyterLab command {text}")
+
+    # Notebooks
+
+    def new_notebook(self, *sources: str, name: str = "test.ipynb") -> None:
+        """Writes a notebook of these cells into the server's folder and opens it."""
+        nbformat.write(
+            new_notebook(cells=[new_code_cell(source) for source in sources]),
+            self.jupyter.root / name,
+        )
+        self.open_notebook(name)
+
+    def open_notebook(self, path: str) -> None:
+        """Opens a notebook (a path in the server's folder) and waits until its kernel is ready."""
+        self.execute("docmanager:open", path=path, factory="Notebook", kernel={"name": "python3"})
+        self.page.wait_for_function(
+            """path => {
+                const context = window.jupyterapp.shell.currentWidget?.context;
+                return context?.path === path && context.isReady
+                    && context.sessionContext.isReady;
+            }""",
+            arg=path,
+            timeout=WAIT,
+        )
+        self.kernel_idle()
+
+    def kernel_idle(self, timeout: float = WAIT) -> None:
+        """Waits until the kernel has nothing to do."""
+        self.page.wait_for_function(
+            """() => window.jupyterapp.shell.currentWidget
+                .context.sessionContext.session?.kernel?.status === "idle" """,
+            timeout=timeout,
+        )
+
+    def run_cell(self, source: str, *, wait: bool = True, timeout: float = WAIT) -> Locator:
+        """Adds a code cell with this source at the end, runs it, and returns its output area."""
+        index = self.page.evaluate(
+            """source => {
+                const notebook = window.jupyterapp.shell.currentWidget.content;
+                const model = notebook.model.sharedModel;
+                const last = model.cells.length - 1;
+                // A new notebook has one empty cell: use it.
+                const index = model.cells[last]?.source === "" ? last : last + 1;
+                const cell = { cell_type: "code", source };
+                if (index === last) model.deleteCell(last);
+                model.insertCell(index, cell);
+                notebook.activeCellIndex = index;
+                return index;
+            }""",
+            source,
+        )
+        token = self._begin("notebook:run-cell", {})
+        if wait:
+            self._finish(token, timeout)
+            self.kernel_idle(timeout)
+        return self.output(index)
+
+    def run_all(self, timeout: float = WAIT) -> None:
+        self._finish(self._begin("notebook:run-all-cells", {}), timeout)
+        self.kernel_idle(timeout)
+
+    # What is seen
+
+    def output(self, index: int = -1) -> Locator:
+        """The output area of a cell, the last one by default."""
+        cells = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+        return cells.nth(index).locator(".jp-Cell-outputArea")
+
+    def show_cell(self, index: int) -> Locator:
+        """Scrolls to a cell, which a long notebook draws only when it is in view."""
+        self.page.evaluate(
+            """index => {
+                const notebook = window.jupyterapp.shell.currentWidget.content;
+                notebook.activeCellIndex = index;
+                return notebook.scrollToItem(index, "start");
+            }""",
+            index,
+        )
+        cell = self.page.locator(
+            f'.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell[data-windowed-list-index="{index}"]'
+        )
+        expect(cell).to_be_in_viewport()
+        return cell
+
+    def output_text(self, index: int = -1) -> str:
+        """The text that a cell printed or showed, as the notebook's model has it (not the page)."""
+        outputs = self.page.evaluate(
+            """index => window.jupyterapp.shell.currentWidget.content
+                .model.sharedModel.cells.at(index).toJSON().outputs""",
+            index,
+        )
+        texts = [
+            output.get("text")
+            or output.get("data", {}).get("text/plain")
+            or "\n".join(output.get("traceback", []))
+            for output in outputs
+        ]
+        text = "\n".join("".join(text) for text in texts if text)
+        return re.sub(r"\x1b\[[0-9;]*m", "", text).strip()  # tracebacks are coloured
+
+    def set_theme(self, name: str) -> None:
+        """Changes JupyterLab's theme and waits until it is seen."""
+        self.execute("apputils:change-theme", theme=name)
+        expect(self.page.locator("body")).to_have_attribute("data-jp-theme-name", name)
+        self._no_splash()
+
+    def screenshot(self, name: str, of: Locator | None = None) -> Path:
+        """Takes a picture of the page, or of a part of it, into artifacts/screenshots."""
+        path = SCREENSHOTS / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (of or self.page).screenshot(path=path)
+        return path
