@@ -319,6 +319,9 @@ class Scale(layers.Layer):
     def call(self, inputs: Any) -> Any:
         return inputs * self.factor
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "start": self.start}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -34,15 +34,7 @@ class Remove(Edit):
         return f"remove {target_text(self.target)}"
 
     def apply(self, work: Workspace) -> None:
-        for entry in _without_nested(work.find(self.target, self.expect)):
-            if _gone(work, entry):
-                continue
-            if work.spec(entry.layer).kind == "input":
-                if is_many(self.target):
-                    continue
-                raise StructureError(
-                    f"'{entry.path}' is an input of the model and cannot be removed."
-                )
+        for entry in _in_turn(work, self.target, self.expect, "removed"):
             self._remove(work, entry)
         work.infer(self.on_mismatch)
 
@@ -62,6 +54,21 @@ class Remove(Edit):
         work.adopt(entry.owner, draft)
 
 
+def _in_turn(work: Workspace, target: Target, expect: int | None, what: str) -> Iterator[Entry]:
+    """The layers of a target that can leave, one after the other as the graph changes.
+
+    Raises:
+        StructureError: an input was named alone.
+    """
+    for entry in _without_nested(work.find(target, expect)):
+        if entry.layer not in work.graph.net_of(entry.owner).calls_of:
+            continue  # it went with what left before it
+        if work.spec(entry.layer).kind != "input":
+            yield entry
+        elif not is_many(target):
+            raise StructureError(f"'{entry.path}' is an input of the model and cannot be {what}.")
+
+
 def _without_nested(entries: list[Entry]) -> list[Entry]:
     """What is inside a removed model goes with it."""
     paths = {entry.path for entry in entries}
@@ -71,11 +78,6 @@ def _without_nested(entries: list[Entry]) -> list[Entry]:
         return any("/".join(parts[:n]) in paths for n in range(1, len(parts)))
 
     return [entry for entry in entries if not inside(entry.path)]
-
-
-def _gone(work: Workspace, entry: Entry) -> bool:
-    """Whether a target went already with what was taken out before it."""
-    return entry.layer not in work.graph.net_of(entry.owner).calls_of
 
 
 def _refuse_other_outputs(work: Workspace, net: Network, entry: Entry, call: Call) -> None:
@@ -265,15 +267,7 @@ class Replace(Edit):
     def apply(self, work: Workspace) -> None:
         if self.weights not in ("match", "slice", "none"):
             raise EditError(f"weights must be 'match', 'slice' or 'none', not {self.weights!r}.")
-        for entry in _without_nested(work.find(self.target, self.expect)):
-            if _gone(work, entry):
-                continue
-            if work.spec(entry.layer).kind == "input":
-                if is_many(self.target):
-                    continue
-                raise StructureError(
-                    f"'{entry.path}' is an input of the model and cannot be replaced by a layer."
-                )
+        for entry in _in_turn(work, self.target, self.expect, "replaced by a layer"):
             self._replace(work, entry)
         work.infer(self.on_mismatch)
 

@@ -8,7 +8,6 @@ from the old what `on_mismatch` says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal

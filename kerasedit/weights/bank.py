@@ -107,7 +107,7 @@ class Bank:
         wanted = set(reachable)
         for layer_id, layer in self._live.items():
             gone = layer_id not in built.layers and layer_id in wanted
-            if gone and self._live is not self._source:
+            if gone:
                 self._kept[layer_id] = capture(layer)
         self._live = built.layers
         self.forget(wanted)

@@ -6,12 +6,13 @@ The server and the browser are shared by the whole folder; kernels and pages are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
-from .lab import Jupyter, Lab, chromium, jupyter_server
+from .lab import Jupyter, Lab, chromium, jupyter_server, open_lab
 
 
 @pytest.fixture(scope="package")
@@ -29,35 +30,17 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-_failed = pytest.StashKey[bool]()
+@pytest.fixture
+def lab(jupyter: Jupyter, browser: Browser) -> Iterator[Lab]:
+    with open_lab(browser, jupyter) as opened:
+        yield opened
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """Of a test that fails, a picture of the page and what its console said stay in artifacts/."""
     report = yield
-    if report.failed:
-        item.stash[_failed] = True
+    used = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and report.when != "teardown" and isinstance(used, Lab):
+        used.leave_traces("failed-" + re.sub(r"\W+", "-", item.name).strip("-"))
     return report
-
-
-@pytest.fixture
-def lab(jupyter: Jupyter, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A page on JupyterLab with no notebook open and no kernel running.
-
-    When the test fails, a picture of the page and what its console said stay in artifacts/.
-    """
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    page = context.new_page()
-    console: list[str] = []
-    page.on("console", lambda message: console.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: console.append(f"uncaught: {error}"))
-    helper = Lab(page, jupyter)
-    try:
-        yield helper.start()
-    finally:
-        if request.node.stash.get(_failed, False):
-            name = "failed-" + re.sub(r"\W+", "-", request.node.name).strip("-")
-            path = helper.screenshot(name)
-            path.with_suffix(".log").write_text("\n".join(console), encoding="utf-8")
-        context.close()
-        jupyter.shut_down_kernels()

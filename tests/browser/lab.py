@@ -194,16 +194,27 @@ class Lab:
     def __init__(self, page: Page, jupyter: Jupyter) -> None:
         self.page = page
         self.jupyter = jupyter
+        self.console: list[str] = []
+        page.on("console", lambda said: self.console.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
 
     def start(self) -> Lab:
         self.page.goto(f"{self.jupyter.url}/lab?reset&token={self.jupyter.token}")
-        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=WAIT)
-        self.page.evaluate("() => window.jupyterapp.restored")
-        self._no_splash()
+        self._restored()
         # The server remembers the theme that the test before chose.
         if self.page.locator("body").get_attribute("data-jp-theme-name") != LIGHT:
             self.set_theme(LIGHT)
         return self
+
+    def reload(self) -> None:
+        """Loads the page anew, as a person does who comes back to it."""
+        self.page.reload()
+        self._restored()
+
+    def _restored(self) -> None:
+        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=WAIT)
+        self.page.evaluate("() => window.jupyterapp.restored")
+        self._no_splash()
 
     def _no_splash(self) -> None:
         """The logo that covers the window while JupyterLab starts or changes its theme is gone."""
@@ -266,6 +277,13 @@ class Lab:
                 .context.sessionContext.session?.kernel?.status === "idle" """,
             timeout=timeout,
         )
+
+    def restart_kernel(self) -> None:
+        """Restarts the kernel, without the question whether to."""
+        self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.context.sessionContext.restartKernel()"
+        )
+        self.kernel_idle()
 
     def run_cell(self, source: str, *, wait: bool = True, timeout: float = WAIT) -> Locator:
         """Adds a code cell with this source at the end, runs it, and returns its output area."""
@@ -345,3 +363,19 @@ class Lab:
         path.parent.mkdir(parents=True, exist_ok=True)
         (of or self.page).screenshot(path=path)
         return path
+
+    def leave_traces(self, name: str) -> None:
+        """A picture of the page, and what its console said, for somebody who looks for a fault."""
+        self.screenshot(name).with_suffix(".log").write_text("\n".join(self.console), "utf-8")
+
+
+@contextmanager
+def open_lab(browser: Browser, jupyter: Jupyter) -> Iterator[Lab]:
+    """A page on JupyterLab with no notebook open and no kernel running."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    lab = Lab(context.new_page(), jupyter)
+    try:
+        yield lab.start()
+    finally:
+        context.close()
+        jupyter.shut_down_kernels()

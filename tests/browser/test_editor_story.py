@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from .lab import DARK, Lab
+from .widget import apply, button, palette, python, region, row
 
 TRAIN = """
 import os
@@ -41,20 +42,6 @@ print("trained", score > 0.8)
 """
 
 
-def region(output: Locator) -> Locator:
-    found = output.get_by_role("region", name="Keras model editor")
-    expect(found).to_be_visible()
-    return found
-
-
-def row(widget: Locator, path: str) -> Locator:
-    return widget.get_by_role("row", name=path, exact=True)
-
-
-def button(widget: Locator, name: str) -> Locator:
-    return widget.get_by_role("button", name=name, exact=True)
-
-
 @pytest.fixture
 def trained(lab: Lab) -> Lab:
     lab.new_notebook()
@@ -69,23 +56,8 @@ def show_editor(lab: Lab) -> Locator:
     return widget
 
 
-def python(lab: Lab, source: str) -> str:
-    """What a cell prints; the widget lives in the kernel that answers."""
-    lab.run_cell(source, timeout=120_000)
-    return lab.output_text()
-
-
 def insert_dropout(widget: Locator, after: str, rate: str = "0.25") -> None:
-    button(widget, f"Insert after {after}").click()
-    dialog = widget.page.get_by_role("dialog", name="Insert layer")
-    expect(dialog).to_be_visible()
-    dialog.get_by_role("searchbox", name="Find a layer type").fill("dropout")
-    dialog.get_by_role("option", name="Dropout", exact=True).click()
-    dialog.get_by_label("rate", exact=True).fill(rate)
-    apply = dialog.get_by_role("button", name="Apply", exact=True)
-    expect(apply).to_be_enabled()
-    apply.click()
-    expect(dialog).to_be_hidden()
+    apply(palette(widget, f"Insert after {after}", "Dropout", rate=rate))
 
 
 def test_the_whole_story(trained: Lab) -> None:
@@ -231,9 +203,7 @@ def test_two_views_stay_in_step_and_survive_a_reload(trained: Lab) -> None:
     expect(row(first, "drop")).to_be_visible()
 
     lab.execute("docmanager:save")
-    lab.page.reload()
-    lab.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60_000)
-    lab.page.evaluate("() => window.jupyterapp.restored")
+    lab.reload()
     lab.open_notebook("test.ipynb")
     again = lab.page.get_by_role("region", name="Keras model editor").first
     expect(row(again, "conv1")).to_be_visible()

@@ -51,7 +51,9 @@ BAD: dict[str, tuple[Any, type[EditError], str]] = {
         ShapeMismatch,
         r"'b/kernel' has shape \(5, 5\) and would need \(9, 5\).*on_mismatch",
     ),
-    "merge": (lambda ed: ed.append(layers.Reshape((7,), name="r")), ShapeMismatch, "'r'.*(?i:total size)"),
+    "sizes": (
+        lambda ed: ed.append(layers.Reshape((7,), name="r")), ShapeMismatch, "'r'.*(?i:total size)",
+    ),
     "rank": (
         lambda ed: ed.insert(layers.Conv2D(2, 2, name="r"), after="a"), ShapeMismatch, r"\(None, 5\)",
     ),
@@ -66,7 +68,9 @@ BAD: dict[str, tuple[Any, type[EditError], str]] = {
     "a path as a name": (lambda ed: ed.rename("b", "b/c"), EditError, "'/'"),
     # layers that cannot be copied
     "no get_config": (
-        lambda ed: ed.append(models.Forgetful(models.Sizes(), name="f")), StructureError, "Forgetful.*get_config",
+        lambda ed: ed.append(models.Forgetful(models.Sizes(), name="f")),
+        StructureError,
+        "Forgetful.*get_config",
     ),
     # history
     "undo too far": (lambda ed: ed.undo(99), EditError, "99"),

@@ -235,6 +235,17 @@ def test_what_is_kept_for_undo_does_not_follow_the_model_it_was_in() -> None:
     assert same(weights_of(ed.model), trained)
 
 
+def test_the_copy_is_the_source_of_one_moment() -> None:
+    """What the source learns after the copy was made does not come in with a later undo."""
+    model = models.chain()
+    at_first = weights_of(model)
+    ed = Editor(model).remove("b")
+    _ = ed.model
+    train(model)
+    ed.undo()
+    assert same(weights_of(ed.model), at_first)
+
+
 def test_a_removed_layer_comes_back_through_many_rebuilds() -> None:
     ed = Editor(models.chain())
     trained = train(ed.model)

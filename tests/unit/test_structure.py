@@ -339,7 +339,13 @@ def test_insert_after_a_layer_of_several_outputs_takes_the_first() -> None:
 
 def test_insert_at_the_input_of_a_chain() -> None:
     model, x = models.chain(), data(3, 4)
-    for where in ({"after": "x"}, {"before": "a"}, {"after": 0}, {"after": "x", "before": "a"}):
+    places: list[dict[str, Any]] = [
+        {"after": "x"},
+        {"before": "a"},
+        {"after": 0},
+        {"after": "x", "before": "a"},
+    ]
+    for where in places:
         ed = Editor(model).insert(layers.Rescaling(0.5, name="half"), **where)
         assert same(out(ed.model, x), out(model, x * np.float32(0.5)))
         assert ed.model.layers[0].name == "half"
