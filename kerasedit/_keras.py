@@ -228,7 +228,7 @@ def give_value(variable: Any, value: Any) -> None:
     """The first value of a deferred variable, without a copy where the backend can share memory.
 
     `assign` needs a variable that has a value. TensorFlow copies a shared buffer when one of its
-    owners is written to; JAX arrays never change; torch values were copied when they were taken.
+    owners is written to; on other backends the value was copied when it was taken.
     """
     if has_value(variable):
         variable.assign(value)
@@ -267,12 +267,12 @@ def as_made(layers: Iterable[Any]) -> Iterator[None]:
 
 
 def snapshot(variable: Any) -> Any:
-    """The present value, which later training does not change. On TensorFlow and JAX no copy."""
-    value = variable.value
+    """The present value, which later training does not change. On TensorFlow it is no copy."""
     if keras.backend.backend() == "tensorflow":
         # `keras.ops.convert_to_tensor` gives back the very variable, which follows later training.
-        return value.value()
-    return value.detach().clone() if keras.backend.backend() == "torch" else value
+        return variable.value.value()
+    # torch writes into the tensor, and a compiled step of JAX takes over the arrays it is given.
+    return keras.ops.copy(keras.ops.stop_gradient(variable.value))
 
 
 @contextlib.contextmanager

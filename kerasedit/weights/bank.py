@@ -2,7 +2,7 @@
 
 Values live in the latest model. The bank keeps only those of layers that the latest model does not
 have and that undo or redo can bring back, and the optimizer's slots of variables that do not train at
-present. On TensorFlow and JAX a kept value shares its memory with the variable until either changes.
+present. On TensorFlow a kept value shares its memory with the variable until either changes.
 """
 
 from __future__ import annotations

@@ -373,6 +373,7 @@ class Lab:
 def open_lab(browser: Browser, jupyter: Jupyter) -> Iterator[Lab]:
     """A page on JupyterLab with no notebook open and no kernel running."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(15_000)
     lab = Lab(context.new_page(), jupyter)
     try:
         yield lab.start()

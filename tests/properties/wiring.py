@@ -176,7 +176,7 @@ VECTOR_OPS: list[tuple[str, Callable[[Any], Any]]] = [
 def nested_model(draw: Any, width: int, name: str) -> keras.Model:
     """A model with one or two layers of weights: a chain, a Sequential, or with a branch."""
     style = draw(st.sampled_from(["functional", "sequential", "branch"]))
-    units = draw(st.sampled_from([3, 4]))
+    units = draw(st.sampled_from([4, 4, 3]))
     if style == "sequential":
         inside = [layers.Dense(units, activation="tanh", name="d"), layers.ReLU(name="r")]
         return keras.Sequential([keras.Input((width,)), *inside], name=name)
@@ -198,7 +198,7 @@ def draw_model(draw: Any) -> Drawn:
     shared: list[tuple[Any, int]] = []  # layers to call again, and the width that they take
     for number in range(draw(st.integers(1, 2))):
         picture = draw(st.integers(0, 3)) == 0
-        shape = (SIDE, SIDE, 2) if picture else (draw(st.sampled_from([3, 4])),)
+        shape = (SIDE, SIDE, 2) if picture else (draw(st.sampled_from([4, 4, 3])),)
         tensor = keras.Input(shape, name=f"in{number}")
         place = wiring.add(Step(f"in{number}", (), kind="input"))
         tensors[place] = tensor
@@ -226,7 +226,7 @@ def draw_model(draw: Any) -> Drawn:
         if choice == "weights" and picture:
             call(layers.Conv2D(2, 3, padding="same", activation="tanh", name=name), at)
         elif choice == "weights":
-            call(layers.Dense(draw(st.sampled_from([3, 4])), name=name), at)
+            call(layers.Dense(draw(st.sampled_from([4, 4, 3])), name=name), at)
         elif choice == "plain":
             call(layers.ReLU(name=name), at)
         elif choice == "norm":

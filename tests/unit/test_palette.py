@@ -74,6 +74,7 @@ def test_a_block_is_made_with_its_arguments() -> None:
         ]
     )
     dense, dropout = (block.layers[i] for i in block.members)
+    assert dense.config is not None and dropout.config is not None
     assert dense.name == "mine" and dense.config["units"] == 7
     assert dropout.name == "dropout" and dropout.config["rate"] == 0.25
 
@@ -87,7 +88,8 @@ def test_a_wrapped_layer_is_told_by_class_and_config() -> None:
             }
         ]
     )
-    assert block.layers[block.members[0]].config["layer"]["config"]["units"] == 3
+    config = block.layers[block.members[0]].config
+    assert config is not None and config["layer"]["config"]["units"] == 3
 
 
 @pytest.mark.parametrize(

@@ -318,7 +318,7 @@ JSON = st.recursive(
                     "targets",
                     "preview",
                 ]
-            ),  # fmt: skip
+            ),
             inner,
             max_size=5,
         )
