@@ -18,16 +18,14 @@ from .edits import Edit, Transaction
 from .edits.base import Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
-from .graph.build import Built, build_model
 from .graph.model_graph import Entry, LayerId, ModelGraph
 from .graph.read import read_model
 from .handback import bind
 from .methods import EditMethods
 from .plan import Plan, make_plan
+from .rebuilt import RebuiltCopy
 from .targets import as_data, select
-from .training.compiled import carry_compile, carry_optimizer
 from .views import LayerView
-from .weights.bank import Bank
 
 
 @dataclass(frozen=True)
@@ -101,18 +99,12 @@ class Editor(EditMethods["Editor"]):
             )
         self.lock = threading.RLock()
         self._custom_objects = dict(custom_objects or {})
-        self._compile = compile
         self._in_place = in_place
         self.source: keras.Model = model
         graph, objects = read_model(model)
         self._source_graph = self._graph = graph
         self._source_objects = objects
-        self._bank = Bank(objects)
-        self._built: Built | None = None
-        self._built_graph: ModelGraph | None = None
-        # What was compiled when the settings could not be carried on: undo may need them again.
-        self._compiled_last: tuple[keras.Model, ModelGraph] | None = None
-        self._optimizer = getattr(model, "optimizer", None)
+        self._copy = self._new_copy(compile)
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
         self._transaction: list[Edit] | None = None
@@ -120,11 +112,18 @@ class Editor(EditMethods["Editor"]):
         self._subscribers: list[Callable[[Event], Any]] = []
         self._shown: Any = None
         self.preview = Preview(self)
-        if in_place:
-            self._built = Built(model, objects)
-            self._built_graph = graph
-        elif graph.net.opaque:
+        if graph.net.opaque:
             _ = self.model  # whether such a model can be copied is only known by doing it
+
+    def _new_copy(self, compile: bool) -> RebuiltCopy:
+        return RebuiltCopy(
+            self.source,
+            self._source_graph,
+            self._source_objects,
+            self._custom_objects,
+            compile=compile,
+            in_place=self._in_place,
+        )
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -211,7 +210,7 @@ class Editor(EditMethods["Editor"]):
                     "The editor works on the model itself (in_place=True), so only flags and weights "
                     "can be edited. Open it without in_place=True to edit the structure of a copy."
                 )
-            self._bank.deposit(work.states)
+            self._copy.deposit(work.states)
             self._push(_Step(edit, self._graph, work.graph, report_lines(work.report)))
             return self
 
@@ -253,8 +252,7 @@ class Editor(EditMethods["Editor"]):
     def _move(self, graph: ModelGraph) -> None:
         """Makes another graph the current one. Flags act on the built copy at once."""
         self._graph = graph
-        if self._built_graph is not None and self._built_graph.structure == graph.structure:
-            self._apply_flags(graph)
+        self._copy.follow(graph)
 
     def undo(self, n: int = 1) -> Editor:
         """Takes back the last `n` steps. Training is no edit: what was trained stays trained.
@@ -342,60 +340,7 @@ class Editor(EditMethods["Editor"]):
             StructureError: a layer cannot be made again from its configuration.
         """
         with self.lock:
-            if self._built is None or (
-                self._built_graph is not None
-                and self._built_graph.structure != self._graph.structure
-            ):
-                self._rebuild()
-            assert self._built is not None
-            return self._built.model
-
-    def _rebuild(self) -> None:
-        graph = self._graph
-        old_model = self._built.model if self._built else self.source
-        old_layers = self._built.layers if self._built else self._source_objects
-        old_graph = self._built_graph or self._source_graph
-        built = build_model(
-            graph, lambda layer: self._bank.state(graph, layer), self._custom_objects
-        )
-        if self._compile:
-            self._stash_slots(old_model, old_layers, old_graph)
-            if not old_model.compiled and self._compiled_last is not None:
-                old_model, old_graph = self._compiled_last
-            keys = self._bank.variable_keys(built.layers, graph)
-            problem = carry_compile(
-                old_model,
-                built.model,
-                lambda variable: (
-                    self._bank.slots_for(graph, keys[id(variable)])
-                    if id(variable) in keys
-                    else None
-                ),
-                (old_graph.net.output_names, graph.net.output_names),
-            )
-            self._compiled_last = (old_model, old_graph) if problem else None
-            self._optimizer = built.model.optimizer if built.model.compiled else self._optimizer
-            if problem:
-                warnings.warn(problem, stacklevel=4)
-        self._bank.adopt(built, self._reachable())
-        self._built, self._built_graph = built, graph
-
-    def _stash_slots(
-        self, model: keras.Model, layers: Mapping[LayerId, Any], graph: ModelGraph
-    ) -> None:
-        """Takes the optimizer's slots of a model into the bank, under keys that survive."""
-        optimizer = getattr(model, "optimizer", None)
-        if optimizer is None or not model.compiled:
-            return
-        if optimizer is not self._optimizer:  # compiled anew: what the old one left is not its own
-            self._bank.slots.clear()
-            self._optimizer = optimizer
-        keys = self._bank.variable_keys(layers, graph)
-        for variable_id, own in _keras.slots_of(optimizer).items():
-            if variable_id in keys:
-                self._bank.slots[keys[variable_id]] = {
-                    name: _keras.snapshot(slot) for name, slot in own.items()
-                }
+            return self._copy.model(self._graph, self._reachable)
 
     def _reachable(self) -> set[LayerId]:
         """Every layer that the present graph or a step of the history has or inherits from."""
@@ -405,83 +350,32 @@ class Editor(EditMethods["Editor"]):
             found.update(step.after.layers)
         return found
 
-    def _apply_flags(self, graph: ModelGraph) -> None:
-        """Sets the flags of the built copy, and lets its optimizer follow."""
-        assert self._built is not None
-        assert self._built_graph is not None
-        changed = [
-            (layer_id, flag)
-            for layer_id, flag in graph.flags.items()
-            if self._built_graph.flags.get(layer_id) != flag and layer_id in self._built.layers
-        ]
-        if not changed:
-            return
-        for layer_id, flag in changed:
-            layer = self._built.layers[layer_id]
-            if graph.layers[layer_id].net is not None:
-                _keras.set_own_flag(layer, flag)
-            else:
-                _keras.set_layer_flag(layer, flag)
-        self._built_graph = graph
-        self._refit_optimizer()
-
-    def _refit_optimizer(self) -> None:
-        """After flags changed: slots for exactly what trains, none of what is known lost.
-
-        Keras itself would go on training a frozen layer, and not train an unfrozen one.
-        """
-        assert self._built is not None
-        assert self._built_graph is not None
-        model, graph = self._built.model, self._built_graph
-        if not model.compiled:
-            return
-        optimizer = model.optimizer
-        trainable = list(model.trainable_variables)
-        if optimizer is None or not optimizer.built:
-            _keras.renew_train_function(model)
-            return
-        self._stash_slots(model, self._built.layers, graph)
-        keys = self._bank.variable_keys(self._built.layers, graph)
-        try:
-            self._optimizer = carry_optimizer(
-                optimizer,
-                trainable,
-                lambda variable: (
-                    self._bank.slots_for(graph, keys[id(variable)])
-                    if id(variable) in keys
-                    else None
-                ),
-            )
-        except Exception as problem:
-            _keras.renew_train_function(model)
-            text = f"The optimizer cannot follow; call ed.model.compile(...). The reason: {problem}"
-            warnings.warn(text, stacklevel=6)
-        else:
-            _keras.swap_optimizer(model, self._optimizer)
-
     def live_layer(self, entry: Entry) -> Any:
         """The layer of `ed.model` at a place."""
         with self.lock:
             _ = self.model
-            assert self._built is not None
-            return self._built.layers[entry.layer]
+            return self._copy.layer(entry.layer)
 
     def weight_value(self, entry: Entry, index: int) -> np.ndarray:
-        """A variable's latest values, by its position in `layer.variables`."""
+        """A variable's latest values, by its position in `layer.variables`.
+
+        `ed.model` is built where only it can know them: a fresh layer has none before.
+        """
         with self.lock:
-            layer = self._bank.live(entry.layer)
-            if layer is None:
-                layer = self.live_layer(entry)
-            return keras.ops.convert_to_numpy(_keras.named_variables(layer)[index][1])
+            value = self._copy.value(entry.layer, index)
+            if value is None:
+                _ = self.model
+                value = self._copy.value(entry.layer, index)
+            assert value is not None
+            return value
 
     def close(self) -> None:
         """Frees the copy and the history. The source and models handed out stay."""
         with self.lock:
-            self._built = self._built_graph = self._compiled_last = None
             self._done.clear()
             self._undone.clear()
             self._graph = self._source_graph
-            self._bank = Bank(self._source_objects)
+            self._copy = self._new_copy(self._copy.compile)
             self._subscribers.clear()
 
     # -- handing out -----------------------------------------------------------------------------
@@ -559,14 +453,9 @@ class Editor(EditMethods["Editor"]):
 
     def _target(self, target: Any) -> Any:
         graph = self._graph
-        return as_data(target, graph, self._identify, lambda entry: LayerView(self, graph, entry))
-
-    def _identify(self, layer: Any) -> LayerId | None:
-        for objects in (self._built.layers if self._built else {}, self._source_objects):
-            for layer_id, live in objects.items():
-                if live is layer:
-                    return layer_id
-        return None
+        return as_data(
+            target, graph, self._copy.identify, lambda entry: LayerView(self, graph, entry)
+        )
 
     # -- weights looked at -----------------------------------------------------------------------
 

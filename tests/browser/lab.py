@@ -285,9 +285,22 @@ class Lab:
         )
         self.kernel_idle()
 
-    def run_cell(self, source: str, *, wait: bool = True, timeout: float = WAIT) -> Locator:
-        """Adds a code cell with this source at the end, runs it, and returns its output area."""
-        index = self.page.evaluate(
+    def use_subshells(self, use: bool) -> None:
+        """Whether the messages of widgets shown from now on are handled while a cell runs.
+
+        JupyterLab's own setting. Kernels without subshells let such messages wait for the cell.
+        """
+        self.page.evaluate(
+            """mode => {
+                const { session } = window.jupyterapp.shell.currentWidget.context.sessionContext;
+                session.kernel.commsOverSubshells = mode;
+            }""",
+            "perCommTarget" if use else "disabled",
+        )
+
+    def add_cell(self, source: str) -> int:
+        """Adds a code cell with this source at the end, makes it the active one; its index."""
+        return self.page.evaluate(
             """source => {
                 const notebook = window.jupyterapp.shell.currentWidget.content;
                 const model = notebook.model.sharedModel;
@@ -302,6 +315,10 @@ class Lab:
             }""",
             source,
         )
+
+    def run_cell(self, source: str, *, wait: bool = True, timeout: float = WAIT) -> Locator:
+        """Adds a code cell with this source at the end, runs it, and returns its output area."""
+        index = self.add_cell(source)
         token = self._begin("notebook:run-cell", {})
         if wait:
             self._finish(token, timeout)

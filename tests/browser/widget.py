@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from playwright.sync_api import Locator, expect
 
 from .lab import Lab
@@ -55,3 +57,48 @@ def python(lab: Lab, source: str) -> str:
     """What a cell prints; the widget lives in the kernel that answers."""
     lab.run_cell(source, timeout=120_000)
     return lab.output_text()
+
+
+class Fling(NamedTuple):
+    """What was seen while the list was scrolled."""
+
+    frames: int
+    blank: int  # frames in which a part of the list had no row
+    seconds: float
+
+
+# What a frame shows is looked at in a task of its own right behind the frame's callbacks: that is
+# after the scroll, and before anything could make up for it.
+_FLING = """async (grid, step) => {
+    const covered = () => {
+        const box = grid.getBoundingClientRect();
+        const rows = [...grid.querySelectorAll("[role=row]")].map(row => row.getBoundingClientRect());
+        rows.sort((a, b) => a.top - b.top);
+        let bottom = box.top + grid.clientTop;
+        for (const row of rows) if (row.top <= bottom + 1) bottom = Math.max(bottom, row.bottom);
+        return bottom >= box.top + grid.clientTop + grid.clientHeight - 1;
+    };
+    const frame = look => new Promise(done => requestAnimationFrame(() => {
+        look();
+        const after = new MessageChannel();
+        after.port1.onmessage = done;
+        after.port2.postMessage(null);
+    }));
+    let frames = 0, blank = 0;
+    const end = grid.scrollHeight - grid.clientHeight;
+    const start = performance.now();
+    for (const by of [step, -step]) {
+        while (by > 0 ? grid.scrollTop < end - 1 : grid.scrollTop > 0) {
+            await frame(() => { grid.scrollTop += by; });
+            frames += 1;
+            if (!covered()) blank += 1;
+        }
+    }
+    return [frames, blank, (performance.now() - start) / 1000];
+}"""
+
+
+def fling(widget: Locator, step: int) -> Fling:
+    """Scrolls the list to its end and back, so many pixels a frame."""
+    grid = widget.get_by_role("treegrid", name="Layers")
+    return Fling(*grid.evaluate(_FLING, step))

@@ -57,7 +57,7 @@ def test_names_no_variable_can_have(name: Any) -> None:
     with pytest.raises(EditError):
         ed.hand_back(name, space)
     assert space == {}
-    assert ed._built is None  # nothing was built in vain
+    assert not ed._copy.built  # nothing was built in vain
 
 
 def test_hand_back_outside_of_a_notebook_says_what_to_do() -> None:

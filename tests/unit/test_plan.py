@@ -47,7 +47,7 @@ def test_a_preview_changes_and_allocates_nothing(name: str) -> None:
         _ = (plan.params_after, plan.flops_after, plan.bytes_after)
     assert isinstance(plan, Plan)
     assert made == []
-    assert ed._built is None  # no copy was built either
+    assert not ed._copy.built  # no copy was built either
     assert state_of(ed) == state
     assert fingerprint(model) == before
     assert random.getstate() == numbers

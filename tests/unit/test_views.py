@@ -19,7 +19,7 @@ from tests.models import ZOO, same
 def test_views_agree_with_keras(name: str) -> None:
     model = ZOO[name][0]()
     ed = Editor(model)
-    assert ed._built is None
+    assert not ed._copy.built
     top = [view for view in ed.layers if view.level == 1]
     by_name = {view.name: view for view in top}
     ops = {op.name for op in getattr(model, "operations", model.layers)}
@@ -42,7 +42,7 @@ def test_views_agree_with_keras(name: str) -> None:
             assert view.output_shape == (shapes[0] if len(shapes) == 1 else tuple(shapes))
             assert view.dtype == outputs[0].dtype
     assert sum(v.params for v in top) == model.count_params()
-    assert ed._built is None  # to look is not to build
+    assert not ed._copy.built  # to look is not to build
 
 
 def test_kinds_calls_and_inputs() -> None:

@@ -1,0 +1,192 @@
+"""The rebuilt copy: the live model of a graph, with the values, flags and optimizer it goes on with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from . import _keras
+from .graph.build import Built, LayerState, build_model
+from .graph.model_graph import LayerId, ModelGraph
+from .training.compiled import carry_compile, carry_optimizer
+from .weights.bank import Bank
+
+Objects = Mapping[LayerId, Any]
+
+
+class RebuiltCopy:
+    """Builds the model of a graph when it is asked for, and keeps it until the structure changes.
+
+    Args:
+        source: the model that the first copy takes its values and compiled state from.
+        graph, objects: the source's graph, and the live layer behind each identity in it.
+        custom_objects: classes and functions that layers' configurations name.
+        compile: whether the copy is compiled as the source is.
+        in_place: the source itself is the model; it is never rebuilt.
+
+    Attributes:
+        built: whether there is a copy yet.
+    """
+
+    def __init__(
+        self,
+        source: keras.Model,
+        graph: ModelGraph,
+        objects: Objects,
+        custom_objects: Mapping[str, Any],
+        *,
+        compile: bool,
+        in_place: bool,
+    ) -> None:
+        self._source, self._objects = source, objects
+        self._custom_objects = custom_objects
+        self.compile = compile
+        self._bank = Bank(objects)
+        # The latest model and the graph that it was built for: the source until there is a copy.
+        self._latest = Built(source, objects)
+        self._graph = graph
+        self.built = in_place
+        # What was compiled when the settings could not be carried on: undo may need them again.
+        self._compiled_last: tuple[keras.Model, ModelGraph] | None = None
+        self._optimizer = getattr(source, "optimizer", None)
+
+    def model(self, graph: ModelGraph, reachable: Callable[[], set[LayerId]]) -> keras.Model:
+        """The model of a graph: the one there is, unless the structure is another.
+
+        Args:
+            graph: what is wanted.
+            reachable: tells which layers undo and redo can bring back.
+        """
+        if not self.built or self._graph.structure != graph.structure:
+            self._rebuild(graph, reachable())
+        return self._latest.model
+
+    def layer(self, layer_id: LayerId) -> Any:
+        """The live layer of an identity in the model that was asked for last."""
+        return self._latest.layers[layer_id]
+
+    def identify(self, layer: Any) -> LayerId | None:
+        """The identity of a live layer of the copy or of the source."""
+        for objects in (self._latest.layers, self._objects):
+            for layer_id, live in objects.items():
+                if live is layer:
+                    return layer_id
+        return None
+
+    def value(self, layer_id: LayerId, index: int) -> np.ndarray | None:
+        """A variable's latest values; None for a layer that has never been built."""
+        layer = self._bank.live(layer_id)
+        if layer is None:
+            return None
+        return keras.ops.convert_to_numpy(_keras.named_variables(layer)[index][1])
+
+    def deposit(self, states: Mapping[LayerId, LayerState]) -> None:
+        """Keeps the values of layers that an edit brought in."""
+        self._bank.deposit(states)
+
+    # -- structure -------------------------------------------------------------------------------
+
+    def _rebuild(self, graph: ModelGraph, reachable: set[LayerId]) -> None:
+        built = build_model(
+            graph, lambda layer: self._bank.state(graph, layer), self._custom_objects
+        )
+        # A copy that was left uncompiled may have been compiled since.
+        if self.compile or self.built:
+            self._carry_compile(built, graph)
+        self._bank.adopt(built, reachable)
+        self._latest, self._graph, self.built = built, graph, True
+
+    def _carry_compile(self, built: Built, graph: ModelGraph) -> None:
+        self._stash_slots()
+        old_model, old_graph = self._latest.model, self._graph
+        if not old_model.compiled and self._compiled_last is not None:
+            old_model, old_graph = self._compiled_last
+        problem = carry_compile(
+            old_model,
+            built.model,
+            self._slot_values(built.layers, graph),
+            (old_graph.net.output_names, graph.net.output_names),
+        )
+        self._compiled_last = (old_model, old_graph) if problem else None
+        if built.model.compiled:
+            self._optimizer = built.model.optimizer
+        if problem:
+            warnings.warn(problem, stacklevel=6)
+
+    # -- flags -----------------------------------------------------------------------------------
+
+    def follow(self, graph: ModelGraph) -> None:
+        """Acts on the model in place where only flags differ; the optimizer follows."""
+        if not self.built or self._graph.structure != graph.structure:
+            return
+        layers = self._latest.layers
+        changed = [
+            (layer_id, flag)
+            for layer_id, flag in graph.flags.items()
+            if self._graph.flags.get(layer_id) != flag and layer_id in layers
+        ]
+        for layer_id, flag in changed:
+            if graph.layers[layer_id].net is not None:
+                _keras.set_own_flag(layers[layer_id], flag)
+            else:
+                _keras.set_layer_flag(layers[layer_id], flag)
+        self._graph = graph
+        if changed and self._latest.model.compiled:
+            self._refit_optimizer()
+
+    def _refit_optimizer(self) -> None:
+        """After flags changed: slots for exactly what trains, none of what is known lost.
+
+        Keras itself would go on training a frozen layer, and not train an unfrozen one.
+        """
+        model = self._latest.model
+        if model.optimizer is None or not model.optimizer.built:
+            _keras.renew_train_function(model)
+            return
+        self._stash_slots()
+        try:
+            self._optimizer = carry_optimizer(
+                model.optimizer,
+                list(model.trainable_variables),
+                self._slot_values(self._latest.layers, self._graph),
+            )
+        except Exception as problem:
+            _keras.renew_train_function(model)
+            text = f"The optimizer cannot follow; call ed.model.compile(...). The reason: {problem}"
+            warnings.warn(text, stacklevel=7)
+        else:
+            _keras.swap_optimizer(model, self._optimizer)
+
+    # -- the optimizer's slots -------------------------------------------------------------------
+
+    def _stash_slots(self) -> None:
+        """Takes the slots of the latest model's optimizer into the bank, under lasting keys."""
+        model = self._latest.model
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is None or not model.compiled:
+            return
+        if optimizer is not self._optimizer:  # compiled anew: what the old one left is not its own
+            self._bank.slots.clear()
+            self._optimizer = optimizer
+        keys = self._bank.variable_keys(self._latest.layers, self._graph)
+        for variable_id, own in _keras.slots_of(optimizer).items():
+            if variable_id in keys:
+                self._bank.slots[keys[variable_id]] = {
+                    name: _keras.snapshot(slot) for name, slot in own.items()
+                }
+
+    def _slot_values(
+        self, layers: Objects, graph: ModelGraph
+    ) -> Callable[[Any], Mapping[str, Any] | None]:
+        """Finds the kept slots of a variable of a model's layers."""
+        keys = self._bank.variable_keys(layers, graph)
+
+        def slots(variable: Any) -> Mapping[str, Any] | None:
+            key = keys.get(id(variable))
+            return None if key is None else self._bank.slots_for(graph, key)
+
+        return slots

@@ -1,0 +1,58 @@
+"""The pictures of the README, taken anew: copy them from artifacts/screenshots to docs/images."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from .lab import DARK, Lab
+from .widget import button, region, row, toggle
+
+BUILD = """
+import keras, kerasedit
+from keras import layers
+from sklearn.datasets import load_digits
+keras.utils.set_random_seed(1)
+images, labels = load_digits(return_X_y=True)
+images = images.reshape(-1, 8, 8, 1) / 16
+def conv(x, filters, name):
+    x = layers.Conv2D(filters, 3, padding="same", name=name)(x)
+    return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(name=f"{name}_norm")(x))
+inputs = keras.Input((8, 8, 16), name="tiles")
+x = conv(inputs, 32, "conv1")
+x = layers.Add(name="skip")([x, layers.Conv2D(32, 1, name="project")(inputs)])
+backbone = keras.Model(inputs, layers.MaxPooling2D(name="pool")(x), name="backbone")
+inputs = keras.Input((8, 8, 1), name="digits")
+x = backbone(conv(inputs, 16, "stem"))
+x = layers.Flatten(name="flatten")(x)
+x = layers.Dense(64, activation="relu", name="hidden")(x)
+model = keras.Model(inputs, layers.Dense(10, activation="softmax", name="head")(x), name="reader")
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(images, labels, epochs=8, verbose=0)
+backbone.trainable = False
+"""
+EDIT = """
+ed = kerasedit.Editor(model)
+ed.insert(layers.Dropout(0.3), after="hidden")
+ed.freeze("stem")
+ed
+"""
+
+
+@pytest.mark.slow
+def test_pictures_of_the_widget(lab: Lab) -> None:
+    lab.page.set_viewport_size({"width": 1140, "height": 1000})
+    lab.new_notebook()
+    lab.execute("application:toggle-left-area")
+    lab.run_cell(BUILD, timeout=180_000)
+    widget = region(lab.run_cell(EDIT))
+    button(widget, "Unfold backbone").click()
+    expect(toggle(widget, "backbone/conv1")).to_have_attribute("aria-checked", "false")
+    expect(row(widget, "dropout")).to_contain_text("added")
+    for path in ("stem", "backbone/conv1", "head"):
+        expect(widget.get_by_role("img", name=f"Weights of {path}:")).to_be_visible()
+    row(widget, "hidden").hover()
+    lab.screenshot("widget-light", widget)
+    lab.set_theme(DARK)
+    row(widget, "hidden").hover()
+    lab.screenshot("widget-dark", widget)
