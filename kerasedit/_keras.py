@@ -310,6 +310,31 @@ def pinned_variables(layer: Any) -> list[Any]:
     return pinned
 
 
+def carry_holds(old: Any, new: Any) -> None:
+    """What is held back inside a layer that itself trains: sublayers (`_layers`) and variables.
+
+    A configuration does not tell it: the copy of a block with a frozen part would train as a whole.
+    """
+    if isinstance(new, keras.Model):
+        return
+    pinned = pinned_variables(old) if old.trainable else getattr(old, "_kerasedit_pinned", ())
+    held = {id(variable) for variable in pinned}
+    pairs = list(zip(named_variables(old), named_variables(new), strict=False))
+    mine = tuple(fresh for (_, v, _), (_, fresh, _) in pairs if id(v) in held)
+    if mine:
+        new._kerasedit_pinned = mine
+    if not new.trainable:
+        return
+    waiting = [(old, new)] if old.trainable else []
+    while waiting:
+        for a, b in zip(*(node._layers for node in waiting.pop()), strict=False):
+            if type(a) is type(b) and a.trainable != b.trainable:
+                type(b).trainable.fset(b, a.trainable)
+            waiting.append((a, b))
+    for variable in mine:
+        variable.trainable = False
+
+
 def set_layer_flag(layer: Any, value: bool) -> None:
     """`layer.trainable = value`, except that variables pinned by hand stay pinned."""
     pinned = pinned_variables(layer) if layer.trainable else getattr(layer, "_kerasedit_pinned", ())

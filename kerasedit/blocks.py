@@ -43,6 +43,9 @@ class Block:
     code: str
     data: tuple[Any, ...] | None = field(default=None, compare=False)
 
+    def __repr__(self) -> str:  # what the history of an editor shows
+        return f"Block({self.code})"
+
     @cached_property
     def members(self) -> list[LayerId]:
         """The block's own layers (not those inside a model of the block), in data order."""
@@ -117,7 +120,8 @@ def make_block(block: Any, on: TensorSpec | None = None) -> Block:
     if isinstance(block, type) and issubclass(block, keras.Layer):
         raise EditError(f"{block.__name__} is a class. Give a layer: layers.{block.__name__}(...).")
     if isinstance(block, keras.Sequential) and not block.built:
-        return _from_layers([_built_sequential(block, on)])
+        built, fresh = _built_sequential(block, on)
+        return _from_layers([built], fresh)
     if isinstance(block, (list, tuple)):
         if not block:
             raise EditError("The list of layers to put in is empty.")
@@ -142,17 +146,41 @@ def needs_tensor(block: Any) -> bool:
     return callable(block) and not isinstance(block, (Block, keras.Layer, type))
 
 
-def _built_sequential(block: keras.Sequential, on: TensorSpec | None) -> keras.Sequential:
+def _built_sequential(
+    block: keras.Sequential, on: TensorSpec | None
+) -> tuple[keras.Sequential, list[Any]]:
+    """The Sequential built for a tensor, and those of its layers that have no weights to keep."""
     assert on is not None
     if not block.layers:
         raise EditError("The Sequential to put in has no layers.")
-    fresh = keras.Sequential.from_config(block.get_config())
-    fresh(keras.KerasTensor(on.shape, dtype=on.dtype))
-    return fresh
+    copy = keras.Sequential.from_config(block.get_config())
+    copy(keras.KerasTensor(on.shape, dtype=on.dtype))
+    fresh = []
+    for old, new in zip(block.layers, copy.layers, strict=True):
+        if old.built:
+            new.set_weights(old.get_weights())
+        else:
+            fresh.append(new)
+    return copy, fresh
 
 
-def _from_layers(objects: list[Any]) -> Block:
-    """A chain of layers; each is called on what the one before puts out."""
+def _opened(reader: Reader, fresh: list[Any]) -> Reader:
+    """Layers made just now have no weights to keep: they may inherit those of what they replace."""
+    new = {i for i, layer in reader.objects.items() if any(layer is item for item in fresh)}
+    for layer_id, spec in reader.specs.items():
+        if spec.net is not None:
+            calls = tuple(replace(c, outputs=None) if c.layer in new else c for c in spec.net.calls)
+            reader.specs[layer_id] = replace(spec, net=replace(spec.net, calls=calls))
+        elif layer_id in new:
+            reader.specs[layer_id] = replace(spec, variables=None)
+    return reader
+
+
+def _from_layers(objects: list[Any], fresh: list[Any] | None = None) -> Block:
+    """A chain of layers; each is called on what the one before puts out.
+
+    `fresh` are layers inside that were built only to know their shapes.
+    """
     reader = Reader()
     entry = Call(fresh_id(), fresh_id(), outputs=())
     reader.specs[entry.layer] = LayerSpec(
@@ -168,6 +196,7 @@ def _from_layers(objects: list[Any]) -> Block:
         calls.append(call)
         ref = Ref(call.id)
     names = [layer_code(item) for item in objects]
+    _opened(reader, fresh or [])
     return Block(
         reader.specs,
         reader.flags,
@@ -183,8 +212,11 @@ def _from_function(function: Callable[..., Any], on: TensorSpec | None) -> Block
     assert on is not None
     symbol = keras.Input(batch_shape=on.shape, dtype=on.dtype)
     try:
-        result = function(symbol)
+        with _keras.deferred() as made:
+            result = _keras.with_values_if_needed(lambda: function(symbol))
         traced = keras.Model(symbol, result)
+        for variable in made:
+            _keras.initialize(variable)
     except Exception as problem:
         raise EditError(
             f"The function {getattr(function, '__name__', function)!r} cannot be called on a tensor "
@@ -194,6 +226,9 @@ def _from_function(function: Callable[..., Any], on: TensorSpec | None) -> Block
         raise EditError("A function to put in must return one tensor.")
     reader = Reader()
     graph = ModelGraph(reader.layer(traced), reader.specs, reader.flags)
+    new = {id(variable) for variable in made}
+    has_new = [la for la in _plain_layers(reader) if any(id(v) in new for v in la.variables)]
+    _opened(reader, has_new)
     root = reader.specs.pop(graph.root)
     reader.objects.pop(graph.root)
     reader.flags.pop(graph.root)
@@ -212,8 +247,16 @@ def _states(reader: Reader) -> dict[LayerId, LayerState]:
     return {
         layer_id: capture(layer)
         for layer_id, layer in reader.objects.items()
-        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model) and layer.built
+        if layer in _plain_layers(reader) and reader.specs[layer_id].variables is not None
     }
+
+
+def _plain_layers(reader: Reader) -> list[Any]:
+    return [
+        layer
+        for layer in reader.objects.values()
+        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model)
+    ]
 
 
 def _serialized(objects: list[Any]) -> tuple[Any, ...] | None:

@@ -212,6 +212,8 @@ class Editor(EditMethods["Editor"]):
                 )
             self._copy.deposit(work.states)
             self._push(_Step(edit, self._graph, work.graph, report_lines(work.report)))
+            for text in work.report.warnings:
+                warnings.warn(text, stacklevel=3)
             return self
 
     def _plan(self, make: Callable[[], Edit]) -> Plan:
@@ -230,7 +232,7 @@ class Editor(EditMethods["Editor"]):
                     description,
                     code,
                     errors=(str(problem),),
-                    mismatch=isinstance(problem, ShapeMismatch),
+                    mismatch=isinstance(problem, ShapeMismatch) and problem.of_weights,
                     before=self._graph,
                 )
             return make_plan(edit.describe(), edit.to_code(), self._graph, work.graph, work.report)
@@ -239,20 +241,27 @@ class Editor(EditMethods["Editor"]):
         return Workspace(self._graph, self._custom_objects)
 
     def _push(self, step: _Step) -> None:
+        self._move(step.after)
         self._done.append(step)
         self._undone.clear()
-        if self._transaction is not None:
-            if step.edit is not None:
-                self._transaction.append(step.edit)
-            self._move(step.after)
-        else:
-            self._move(step.after)
+        if self._transaction is None:
             self._announce("edit" if step.edit else "reset", step)
+        elif step.edit is not None:
+            self._transaction.append(step.edit)
 
     def _move(self, graph: ModelGraph) -> None:
-        """Makes another graph the current one. Flags act on the built copy at once."""
-        self._graph = graph
-        self._copy.follow(graph)
+        """Makes another graph the current one, or none after an error or an interrupt.
+
+        Flags act on the built copy at once.
+        """
+        before = self._graph
+        try:
+            self._graph = graph
+            self._copy.follow(graph)
+        except BaseException:
+            self._graph = before
+            self._copy.follow(before)
+            raise
 
     def undo(self, n: int = 1) -> Editor:
         """Takes back the last `n` steps. Training is no edit: what was trained stays trained.
@@ -262,9 +271,10 @@ class Editor(EditMethods["Editor"]):
         """
         with self.lock:
             self._check_steps(n, len(self._done), "undo")
-            steps = [self._done.pop() for _ in range(n)]
-            self._undone.extend(steps)
+            steps = self._done[: -n - 1 : -1]
             self._move(steps[-1].before)
+            del self._done[-n:]
+            self._undone.extend(steps)
             self._announce("undo", *steps)
             return self
 
@@ -276,9 +286,10 @@ class Editor(EditMethods["Editor"]):
         """
         with self.lock:
             self._check_steps(n, len(self._undone), "redo")
-            steps = [self._undone.pop() for _ in range(n)]
-            self._done.extend(steps)
+            steps = self._undone[: -n - 1 : -1]
             self._move(steps[-1].after)
+            del self._undone[-n:]
+            self._done.extend(steps)
             self._announce("redo", *steps)
             return self
 
@@ -288,7 +299,9 @@ class Editor(EditMethods["Editor"]):
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise EditError(f"{what} takes a number of steps from 1, not {n!r}.")
         if n > there:
-            raise EditError(f"There {'is' if there == 1 else 'are'} {there} to {what}, not {n}.")
+            raise EditError(
+                f"There {'is 1 step' if there == 1 else f'are {there} steps'} to {what}, not {n}."
+            )
 
     def reset(self) -> Editor:
         """Goes back to the source's structure and flags. This can be undone."""

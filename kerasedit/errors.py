@@ -17,7 +17,14 @@ class TargetError(EditError, LookupError):
 
 
 class ShapeMismatch(EditError):
-    """Shapes that no longer fit: an input that a layer cannot take, or a weight of another shape."""
+    """Shapes that no longer fit: an input that a layer cannot take, or a weight of another shape.
+
+    `of_weights` tells the latter, for which `on_mismatch=` offers a way.
+    """
+
+    def __init__(self, message: str, *, of_weights: bool = False) -> None:
+        super().__init__(message)
+        self.of_weights = of_weights
 
 
 class StructureError(EditError):

@@ -67,13 +67,18 @@ def save_model(
         ModelFileError: it cannot be written or read back; the old file is as it was.
     """
     file = Path(path)
-    if file.suffix.lower() not in SUFFIXES:
+    if file.suffix not in SUFFIXES:  # Keras does not know them in capitals
         raise ModelFileError(f"A model is saved to {' or '.join(SUFFIXES)}, not to '{file.name}'.")
     if not file.parent.is_dir():
         raise ModelFileError(f"There is no folder '{file.parent}'.")
-    # The name ends as the file's does: Keras chooses the format by it.
-    handle, beside = tempfile.mkstemp(prefix=f".{file.stem}.", suffix=file.suffix, dir=file.parent)
-    os.close(handle)
+    try:
+        if file.is_symlink():  # a link stays one; what it points to is written
+            file = file.resolve()
+        # The name ends as the file's does: Keras chooses the format by it.
+        handle, beside = tempfile.mkstemp(prefix=".new-", suffix=file.suffix, dir=file.parent)
+        os.close(handle)
+    except (OSError, ValueError) as problem:
+        raise ModelFileError(f"Nothing can be written to '{file.parent}': {problem}.") from problem
     try:
         model.save(beside)
         with open(beside, "rb+") as written:

@@ -43,8 +43,8 @@ def bind(
     holds = where.get(name)
     if name in where and not isinstance(holds, keras.Model) and not overwrite:
         raise NameTaken(
-            f"The variable '{name}' holds a {type(holds).__name__}. Choose another name, or pass "
-            "overwrite=True."
+            f"The variable '{name}' holds something else ({type(holds).__name__}). Choose another "
+            "name, or pass overwrite=True."
         )
     made = model()
     where[name] = made

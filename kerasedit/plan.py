@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ class Plan:
     Attributes:
         ok: whether the edit can be made.
         errors: why it cannot, in words.
-        mismatch: whether it cannot because weights or shapes do not fit; `on_mismatch=` may help.
+        mismatch: whether only weights no longer fit, so that `on_mismatch=` offers a way.
         warnings: what to know beside.
         shape_changes: `(path, shape before, shape after)` of layers whose output changes.
         reinitialized: weights (`"dense/kernel"`) that would start afresh.
@@ -42,8 +42,8 @@ class Plan:
     sliced: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
-    before: ModelGraph | None = None
-    after: ModelGraph | None = None
+    before: ModelGraph | None = field(default=None, repr=False)
+    after: ModelGraph | None = field(default=None, repr=False)
 
     @cached_property
     def params_before(self) -> int | None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from . import _keras
+from .errors import StructureError
 from .graph.build import Built, LayerState, build_model
 from .graph.model_graph import LayerId, ModelGraph
 from .training.compiled import carry_compile, carry_optimizer
@@ -94,13 +95,48 @@ class RebuiltCopy:
         built = build_model(
             graph, lambda layer: self._bank.state(graph, layer), self._custom_objects
         )
+        self._check_ties(built)
+        for layer_id, layer in built.layers.items():
+            old = self._bank.live(layer_id) or self._objects.get(layer_id)
+            if old is not None and isinstance(layer, keras.Layer):
+                _keras.carry_holds(old, layer)
         # A copy that was left uncompiled may have been compiled since.
-        if self.compile or self.built:
-            self._carry_compile(built, graph)
+        carried = self._carry_compile(built, graph) if self.compile or self.built else (None, None)
+        # All or nothing: an interrupt before this leaves what there was.
         self._bank.adopt(built, reachable)
         self._latest, self._graph, self.built = built, graph, True
+        problem, self._compiled_last = carried
+        if built.model.compiled:
+            self._optimizer = built.model.optimizer
+        if problem:
+            warnings.warn(problem, stacklevel=5)
 
-    def _carry_compile(self, built: Built, graph: ModelGraph) -> None:
+    def _check_ties(self, built: Built) -> None:
+        """Raises where layers share a variable: each is made anew, and each would get its own."""
+        owners: dict[int, tuple[LayerId, int]] = {}
+        for layer_id, layer in self._objects.items():
+            if layer_id not in built.layers or not isinstance(layer, keras.Layer):
+                continue
+            if isinstance(layer, keras.Model):
+                continue
+            for index, (name, variable, _) in enumerate(_keras.named_variables(layer)):
+                other, place = owners.setdefault(id(variable), (layer_id, index))
+                copies = [
+                    _keras.named_variables(built.layers[i])[at][1]
+                    for i, at in ((other, place), (layer_id, index))
+                    if other != layer_id
+                ]
+                if copies and copies[0] is not copies[1]:
+                    raise StructureError(
+                        f"The layers '{self._objects[other].name}' and '{layer.name}' share the "
+                        f"variable '{name}'. In a copy each would have its own, so this model cannot "
+                        "be copied. Work on the model itself with in_place=True."
+                    )
+
+    def _carry_compile(
+        self, built: Built, graph: ModelGraph
+    ) -> tuple[str | None, tuple[keras.Model, ModelGraph] | None]:
+        """Compiles a new model; a warning and what was compiled last, where that cannot be done."""
         self._stash_slots()
         old_model, old_graph = self._latest.model, self._graph
         if not old_model.compiled and self._compiled_last is not None:
@@ -111,11 +147,7 @@ class RebuiltCopy:
             self._slot_values(built.layers, graph),
             (old_graph.net.output_names, graph.net.output_names),
         )
-        self._compiled_last = (old_model, old_graph) if problem else None
-        if built.model.compiled:
-            self._optimizer = built.model.optimizer
-        if problem:
-            warnings.warn(problem, stacklevel=6)
+        return problem, ((old_model, old_graph) if problem else None)
 
     # -- flags -----------------------------------------------------------------------------------
 
@@ -125,18 +157,26 @@ class RebuiltCopy:
             return
         layers = self._latest.layers
         changed = [
-            (layer_id, flag)
+            layer_id
             for layer_id, flag in graph.flags.items()
             if self._graph.flags.get(layer_id) != flag and layer_id in layers
         ]
-        for layer_id, flag in changed:
-            if graph.layers[layer_id].net is not None:
-                _keras.set_own_flag(layers[layer_id], flag)
-            else:
-                _keras.set_layer_flag(layers[layer_id], flag)
+        try:
+            self._set_flags(changed, graph)
+        except BaseException:  # an interrupt
+            self._set_flags(changed, self._graph)
+            raise
         self._graph = graph
         if changed and self._latest.model.compiled:
             self._refit_optimizer()
+
+    def _set_flags(self, layer_ids: list[LayerId], graph: ModelGraph) -> None:
+        for layer_id in layer_ids:
+            layer, flag = self._latest.layers[layer_id], graph.flags.get(layer_id, True)
+            if graph.layers[layer_id].net is not None:
+                _keras.set_own_flag(layer, flag)
+            else:
+                _keras.set_layer_flag(layer, flag)
 
     def _refit_optimizer(self) -> None:
         """After flags changed: slots for exactly what trains, none of what is known lost.

@@ -126,6 +126,12 @@ class Workspace:
                 f"Nothing would be left of the model '{self.spec(owner).name}': keep at least one "
                 "layer beside its input."
             )
+        for spec in map(self.spec, self._around(owner)):
+            if spec.cls not in PLAIN_MODELS:
+                self.report.warnings.append(
+                    f"'{spec.name}' becomes a plain model: what {spec.cls.__name__} does of its own, "
+                    "such as in train_step, is not in the copy."
+                )
         paths = self.graph.paths
         self.report.dropped.extend(paths[i] for i in dead if i in paths)
         models = [
@@ -168,18 +174,17 @@ class Workspace:
         block = block.instance()
         leaving = set(freed)
         taken = {self.spec(i).name for i in self.graph.net_of(owner).calls_of if i not in leaving}
-        specs = dict(block.layers)
+        specs = {
+            i: spec if i in block.states or spec.net else replace(spec, heritage=heritage)
+            for i, spec in block.layers.items()
+        }
         for layer_id in block.members:
             spec = specs[layer_id]
             name = free_name(spec.name, spec.cls.__name__, taken)
             if name != spec.name:
                 self.report.renamed.append((spec.name, name))
             taken.add(name)
-            specs[layer_id] = replace(
-                spec,
-                name=name,
-                heritage=heritage if layer_id not in block.states else None,
-            )
+            specs[layer_id] = replace(spec, name=name)
         self.graph = self.graph.with_layers(*specs.values(), flags=block.flags)
         self.states.update(block.states)
         return replace(block, layers=specs)
@@ -311,7 +316,11 @@ def check(kind: str, name: str, value: Any) -> Any:
         EditError: it is of the wrong type.
     """
     good, wanted = _CHECKS[name]
-    if not good(value):
+    try:
+        fits = good(value)
+    except RecursionError as problem:
+        raise EditError(f"In the edit '{kind}', {name!r} is nested too deeply.") from problem
+    if not fits:
         raise EditError(f"In the edit '{kind}', {name!r} must be {wanted}, not {value!r:.80}.")
     return tuple(value) if isinstance(value, list) else value
 

@@ -176,6 +176,8 @@ def places(
     found = (
         work.find(target, expect) if after is None or before is None else [work.find_one(before)]
     )
+    # Inside a nested model that is used in several models, one layer has several paths.
+    found = list({(entry.layer, entry.owner): entry for entry in reversed(found)}.values())[::-1]
     if before is None:
         return found
     kept = [e for e in found if work.spec(e.layer).kind != "input"]

@@ -250,7 +250,8 @@ class _Inference:
         if [v.shape for v in found] == [v.shape for v in old]:
             return
         if self.on_mismatch == "error" or len(found) != len(old):
-            raise ShapeMismatch(self._describe_mismatch(path, old, found))
+            message = self._describe_mismatch(path, old, found)
+            raise ShapeMismatch(message, of_weights=len(found) == len(old))
         origins: dict[int, Origin] = {}
         for index, (before, after) in enumerate(zip(old, found, strict=True)):
             if before.shape == after.shape:
@@ -301,16 +302,18 @@ class _Inference:
         self, path: str, old: tuple[VariableSpec, ...], new: tuple[VariableSpec, ...]
     ) -> str:
         if len(old) != len(new):
-            what = f"it would have {len(new)} weights and has {len(old)}"
-        else:
-            what = "; ".join(
-                f"'{path}/{a.name}' has shape {show_shape(a.shape)} and would need "
-                f"{show_shape(b.shape)}"
-                for a, b in zip(old, new, strict=True)
-                if a.shape != b.shape
+            return (
+                f"The layer '{path}' would have {len(new)} weights and has {len(old)}, so none can "
+                f"be kept. Replace '{path}' too, or change what comes before it."
             )
+        changes = "; ".join(
+            f"'{path}/{a.name}' has shape {show_shape(a.shape)} and would need "
+            f"{show_shape(b.shape)}"
+            for a, b in zip(old, new, strict=True)
+            if a.shape != b.shape
+        )
         return (
-            f"The weights of layer '{path}' no longer fit: {what}. Pass on_mismatch=\"reinit\" to "
+            f"The weights of layer '{path}' no longer fit: {changes}. Pass on_mismatch=\"reinit\" to "
             'build them afresh, or on_mismatch="slice" to keep the overlapping part.'
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -93,16 +93,15 @@ class Draft:
     ) -> tuple[Network, list[LayerId]]:
         """The network, and the layers that nothing needs any more (each named once).
 
-        Inputs that no output depends on go only with `drop_inputs`: a nested model's callers pass
-        them, and one input always stays. `ops` are what a Sequential cannot hold.
+        Inputs that no output depends on any more go only with `drop_inputs`: a nested model's
+        callers pass them, and one input always stays. `ops` are what a Sequential cannot hold.
         """
         by_id = {call.id: call for call in self.calls}
-        needed = {ref.call for ref in iter_refs(self.outputs)}
-        for call in reversed(self.calls):
-            if call.id in needed:
-                needed.update(ref.call for ref in call.refs)
+        needed = _needed(self.calls, self.outputs)
         entries = [ref.call for ref in iter_refs(self.inputs)]
         kept_entries = [entry for entry in entries if entry in needed]
+        # An input that never was needed is part of how the model is called.
+        needed.update(set(entries) - _needed(self._net.calls, self._net.outputs))
         if drop_inputs and kept_entries:
             self.inputs = _without(self.inputs, {e for e in entries if e not in needed})
         else:
@@ -122,6 +121,15 @@ class Draft:
         ]
 
 
+def _needed(calls: Sequence[Call], outputs: Any) -> set[CallId]:
+    """The calls that outputs depend on."""
+    needed = {ref.call for ref in iter_refs(outputs)}
+    for call in reversed(calls):
+        if call.id in needed:
+            needed.update(ref.call for ref in call.refs)
+    return needed
+
+
 def is_chain(net: Network, ops: Collection[LayerId]) -> bool:
     """Whether a Sequential can hold this network: each layer takes the one tensor before it."""
     if len(net.input_refs) != 1 or len(net.output_refs) != 1:
@@ -133,6 +141,9 @@ def is_chain(net: Network, ops: Collection[LayerId]) -> bool:
         if call.id == before.call and not call.refs:
             continue
         if call.layer in ops or call.args != (before,) or call.refs != (before,):
+            return False
+        # A Sequential would forget the arguments; Keras itself notes `training=False` down.
+        if any(v is not None and (k, v) != ("training", False) for k, v in call.kwargs.items()):
             return False
         if call.outputs is not None and len(call.outputs) != 1:
             return False

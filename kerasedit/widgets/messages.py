@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ..edits import read_edit
-from ..errors import EditError, NameTaken, TargetError
+from ..errors import EditError, NameTaken, ShapeMismatch, TargetError
 from ..handback import user_namespace
 from ..palette import palette, read_block
 from ..plan import Plan
@@ -65,6 +65,8 @@ def answer(editor: Editor, alive: str, message: Any) -> Answer:
 def _error(problem: EditError) -> dict[str, Any]:
     name = "NameTaken" if isinstance(problem, Taken) else type(problem).__name__
     hint = problem.hint if isinstance(problem, Taken) else ""
+    if isinstance(problem, ShapeMismatch) and problem.of_weights:
+        hint = "on_mismatch"
     return {"type": name, "message": str(problem)[:4000], "hint": hint}
 
 

@@ -381,6 +381,12 @@ class Lab:
         (of or self.page).screenshot(path=path)
         return path
 
+    def screenshots(self, name: str, of: Locator | None = None) -> None:
+        """Takes the picture in both themes, and leaves the light one on."""
+        for theme, suffix in ((DARK, "dark"), (LIGHT, "light")):
+            self.set_theme(theme)
+            self.screenshot(f"{name}-{suffix}", of)
+
     def leave_traces(self, name: str) -> None:
         """A picture of the page, and what its console said, for somebody who looks for a fault."""
         self.screenshot(name).with_suffix(".log").write_text("\n".join(self.console), "utf-8")

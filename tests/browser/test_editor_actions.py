@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from .lab import DARK, LIGHT, Jupyter, Lab, open_lab
+from .lab import Jupyter, Lab, open_lab
 from .widget import apply, button, messages, palette, python, region, row, toggle
 
 BUILD = """
@@ -149,7 +149,7 @@ def test_removing_a_layer_that_does_not_fit_offers_what_would(shown: Shown) -> N
 
     alert = shown.widget.get_by_role("alert")
     expect(alert).to_contain_text("hidden")
-    shown.lab.screenshot("action-mismatch", shown.widget)
+    shown.lab.screenshots("action-mismatch", shown.widget)
     button(alert, "Copy what overlaps").click()
     expect(row(shown.widget, "pool")).to_have_count(0)
     expect(alert).to_have_count(0)
@@ -218,10 +218,7 @@ def test_a_variable_is_only_replaced_when_asked_to(shown: Shown) -> None:
     hand_back(widget, "old")
     alert = widget.get_by_role("alert")
     expect(alert).to_contain_text("old")
-    shown.lab.screenshot("hand-back-light", widget)
-    shown.lab.set_theme(DARK)
-    shown.lab.screenshot("hand-back-dark", widget)
-    shown.lab.set_theme(LIGHT)
+    shown.lab.screenshots("hand-back", widget)
     assert shown.python("print(old is model)") == "True"
     button(alert, "Keep variable").click()
     expect(alert).to_have_count(0)

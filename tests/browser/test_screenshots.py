@@ -41,7 +41,7 @@ ed
 
 @pytest.mark.slow
 def test_pictures_of_the_widget(lab: Lab) -> None:
-    lab.page.set_viewport_size({"width": 1140, "height": 1000})
+    lab.page.set_viewport_size({"width": 1180, "height": 1400})
     lab.new_notebook()
     lab.execute("application:toggle-left-area")
     lab.run_cell(BUILD, timeout=180_000)
@@ -51,8 +51,8 @@ def test_pictures_of_the_widget(lab: Lab) -> None:
     expect(row(widget, "dropout")).to_contain_text("added")
     for path in ("stem", "backbone/conv1", "head"):
         expect(widget.get_by_role("img", name=f"Weights of {path}:")).to_be_visible()
-    row(widget, "hidden").hover()
+    row(widget, "dropout").click(position={"x": 500, "y": 10})
+    lab.page.mouse.move(0, 0)
     lab.screenshot("widget-light", widget)
     lab.set_theme(DARK)
-    row(widget, "hidden").hover()
     lab.screenshot("widget-dark", widget)

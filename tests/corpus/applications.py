@@ -70,11 +70,14 @@ def make(name: str) -> Any:
     size = SIZES.get(name, 32)
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
     rng = np.random.default_rng(5)
-    for variable in model.variables:
-        shape = variable.shape
-        if "float" in variable.dtype and len(shape) < 2:  # biases and scales are 0 and 1 else
-            noise = rng.uniform(-0.05, 0.05, shape).astype("float32")
-            variable.assign(keras.ops.convert_to_numpy(variable) + noise)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            continue  # what it computes from its variables, it keeps
+        for variable in layer.variables:
+            shape = variable.shape
+            if "float" in variable.dtype and len(shape) < 2:  # biases and scales are 0 and 1 else
+                noise = rng.uniform(-0.05, 0.05, shape).astype("float32")
+                variable.assign(keras.ops.convert_to_numpy(variable) + noise)
     for layer in model.layers[::3]:
         layer.trainable = False
     model.compile(keras.optimizers.SGD(0.3), loss="categorical_crossentropy", metrics=["accuracy"])
@@ -177,8 +180,13 @@ def check(name: str) -> Row:
 
 
 def _name(variable: Any) -> str:
-    """The path; a variable or seed without a name of its own gets a running number from Keras."""
-    return re.sub(r"(variable|seed_generator)_\d+", r"\1", variable.path)
+    """The layer's and the variable's name.
+
+    What stands before them in the path tells where a layer was built; a variable or seed without a
+    name of its own gets a running number from Keras.
+    """
+    path = "/".join(variable.path.split("/")[-2:])
+    return re.sub(r"(variable|seed_generator)_\d+", r"\1", path)
 
 
 def check_apart(name: str) -> Row:

@@ -70,15 +70,22 @@ def fits(shape: Any, value: Any) -> bool:
 class Story:
     """An editor, the wiring that its model must have after each step, and all the checks."""
 
-    def __init__(self, drawn: Drawn) -> None:
+    def __init__(self, drawn: Drawn, compiled: bool = False) -> None:
         self.feed = drawn.feed
+        if compiled:
+            drawn.model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss="mse")
+            drawn.model.optimizer.build(drawn.model.trainable_variables)
         self.source = drawn.model
         self.print = fingerprint(drawn.model)
         self.outputs = outputs_of(drawn.model, drawn.feed)
         self.editor = Editor(drawn.model)
         self.done: list[Wiring] = [drawn.wiring]
         self.undone: list[Wiring] = []
-        self.new_weights: dict[int, list[bytes]] = {}
+        # What each layer and each slot was last seen with: by identity, so that it is the same after
+        # any number of rebuilds and of ways back and forth.
+        self.latest: dict[int, list[bytes]] = {}
+        self.slots: dict[tuple[int, int], bytes] = {}
+        self.trained = False
         self.number = 0
         self.check()
 
@@ -176,18 +183,56 @@ class Story:
         assert len({view.path for view in ed.layers}) == len(ed.layers)
 
     def check_weights(self, graph: ModelGraph) -> None:
-        """Layers of the source have its values; those that edits brought keep their first ones."""
-        for entry in graph.entries:
-            layer = self.editor.live_layer(entry)
-            if not isinstance(layer, keras.Layer) or isinstance(layer, keras.Model):
-                continue
+        """Every layer has its latest values: the source's, its first ones, or what training gave."""
+        for entry, layer in self.own_layers(graph):
             values = [ops.convert_to_numpy(w).tobytes() for w in layer.weights]
             old = self.editor.source_layer(entry.layer)
-            if old is not None:
-                assert values == [ops.convert_to_numpy(w).tobytes() for w in old.weights]
-                assert layer is not old
-            else:
-                assert self.new_weights.setdefault(entry.layer, values) == values
+            if old is not None and entry.layer not in self.latest:
+                self.latest[entry.layer] = [ops.convert_to_numpy(w).tobytes() for w in old.weights]
+            assert layer is not old
+            assert self.latest.setdefault(entry.layer, values) == values, entry.path
+        slots = self.momenta()
+        for entry, layer in self.own_layers(graph):
+            for number, weight in enumerate(layer.weights):
+                if id(weight) in slots:
+                    value = ops.convert_to_numpy(slots[id(weight)]).tobytes()
+                    key = entry.layer, number
+                    assert self.slots.setdefault(key, value) == value, entry.path
+        assert not slots or slots.keys() == {id(w) for w in self.editor.model.trainable_variables}
+
+    def own_layers(self, graph: ModelGraph) -> list[tuple[Any, Any]]:
+        """The live layers that are no models, with their places."""
+        found = [(entry, self.editor.live_layer(entry)) for entry in graph.entries]
+        return [
+            (entry, layer)
+            for entry, layer in found
+            if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model)
+        ]
+
+    def momenta(self) -> dict[int, Any]:
+        """The optimizer's slots by the identity of the model's variable."""
+        optimizer = getattr(self.editor.model, "optimizer", None)
+        if optimizer is None or not self.editor.model.compiled:
+            return {}
+        return dict(zip(map(id, optimizer._trainable_variables), optimizer.momentums, strict=True))
+
+    def train(self, seed: int) -> None:
+        """Other values for all that trains, as a step of training would give."""
+        random = np.random.default_rng(seed)
+        slots = self.momenta()
+        model = self.editor.model
+        for weight in model.trainable_weights:
+            for variable in [weight, *([slots[id(weight)]] if id(weight) in slots else [])]:
+                variable.assign(random.uniform(-0.5, 0.5, variable.shape).astype("float32"))
+        self.trained = True
+        for entry, layer in self.own_layers(self.editor.graph):
+            values = [ops.convert_to_numpy(w).tobytes() for w in layer.weights]
+            self.latest[entry.layer] = values
+            for number, weight in enumerate(layer.weights):
+                if id(weight) in slots:
+                    value = ops.convert_to_numpy(slots[id(weight)]).tobytes()
+                    self.slots[entry.layer, number] = value
+        self.check()
 
     def check_flags(self) -> None:
         trains = {id(w) for w in self.editor.model.trainable_weights}
@@ -215,9 +260,10 @@ class Story:
             return
         ed.undo(count)
         assert ed.graph is ed.source_graph
-        assert same(outputs_of(ed.model, self.feed), self.outputs)
+        if not self.trained:
+            assert same(outputs_of(ed.model, self.feed), self.outputs)
+            assert same(ed.model.get_weights(), self.source.get_weights())
         assert [v.trainable for v in ed.model.layers] == [v.trainable for v in self.source.layers]
-        assert same(ed.model.get_weights(), self.source.get_weights())
         assert [v.name for v in ed.model.layers] == [v.name for v in self.source.layers]
         ed.redo(count)
         assert ed.graph is graph
@@ -262,7 +308,7 @@ KINDS = (
     + ["between"] * 2
     + ["replace"] * 3
     + ["rename", "freeze", "freeze", "unfreeze", "trim", "transaction"]
-    + ["undo", "undo", "redo", "reset", "bad", "inside", "inside", "classes"]
+    + ["undo", "undo", "redo", "reset", "bad", "inside", "inside", "classes", "train"]
 )
 
 
@@ -349,6 +395,8 @@ def some_edit(draw: Any, story: Story) -> None:
         for _ in range(count):
             story.done.append(story.undone.pop())
         story.check()
+    elif kind == "train":
+        story.train(draw(st.integers(0, 3)))
     elif kind == "reset":
         if ed.graph is not ed.source_graph:
             ed.reset()
@@ -425,7 +473,7 @@ def inside_nested(draw: Any, story: Story, view: Any, mismatch: str) -> None:
 def tell(drawn: Drawn, data: st.DataObject, most: int) -> Story:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The structure of `inputs`")
-        story = Story(drawn)
+        story = Story(drawn, data.draw(st.booleans()))
         for _ in range(data.draw(st.integers(most // 3, most))):
             some_edit(data.draw, story)
         story.check_way_back()

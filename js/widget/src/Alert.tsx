@@ -3,7 +3,7 @@ import type { Refusal } from "./client";
 import { Icon } from "./Icon";
 
 /** Hints that tell this program what to ask, rather than a person what to do. */
-const CODES = new Set(["model", "file", "other"]);
+const CODES = new Set(["on_mismatch", "model", "file", "other"]);
 
 /** What the kernel refused, in its own words. */
 export function Alert({ refusal, children }: { refusal: Refusal; children?: ComponentChildren }) {

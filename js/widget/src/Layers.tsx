@@ -174,7 +174,7 @@ export function Layers({ store }: { store: Store }) {
   const { menu, note } = store;
 
   return (
-    <div class="ke-list">
+    <div class={rows.length > PER_PAGE ? "ke-scrolls" : undefined}>
       <div class="ke-head" aria-hidden="true">
         <span />
         <span>Layer</span>

@@ -21,7 +21,7 @@ export function RowNotePanel({ store, note, index, count, scrollTop }: Props) {
   const rows = store.rows.value;
   const inputs = rows.find((row) => row.path === path)?.inputs ?? [];
   const asksKeep = edit.edit === "remove" && edit.keep === undefined && inputs.length > 1;
-  const asksMismatch = refusal.type === "ShapeMismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
+  const asksMismatch = refusal.hint === "on_mismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
 
   function close(): void {
     store.note.value = null;
