@@ -407,9 +407,8 @@ def slots_of(optimizer: Any) -> dict[int, dict[str, Any]]:
     Keras's optimizers hold slots in lists with a place for each model variable, and find them by
     position. The slots themselves are only named after the variable, whose name others may share.
     """
-    inner = getattr(optimizer, "inner_optimizer", None)
     found: dict[int, dict[str, Any]] = {}
-    for part in [optimizer, *([inner] if inner else getattr(optimizer, "optimizers", ()))]:
+    for part in _parts(optimizer):
         owners = part._trainable_variables
         for name, held in vars(part).items():
             if name in ("_variables", "_trainable_variables"):
@@ -422,11 +421,41 @@ def slots_of(optimizer: Any) -> dict[int, dict[str, Any]]:
     return found
 
 
+def _parts(optimizer: Any) -> list[Any]:
+    """An optimizer and those that it wraps."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer, *([inner] if inner else getattr(optimizer, "optimizers", ()))]
+
+
 def copy_optimizer(optimizer: Any) -> Any:
     """An optimizer of the same class and configuration, not built.
 
-    A schedule or function of the learning rate has no state and is shared: Keras can only make
-    those again that it knows. `optimizer.learning_rate` is public and gives its present value.
+    What `exclude_from_weight_decay` was told is in no configuration.
+    """
+    fresh = _copy_by_config(optimizer)
+    for old, new in zip(_parts(optimizer), _parts(fresh), strict=False):
+        for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+            if hasattr(old, name):
+                setattr(new, name, copy.copy(getattr(old, name)))
+    return fresh
+
+
+def move_exclusions(optimizer: Any, variables: Iterable[tuple[Any, Any]]) -> None:
+    """Excludes from weight decay, of pairs of variables, the new where the old one was excluded."""
+    pairs = list(variables)
+    for part in _parts(optimizer):
+        held = getattr(part, "_exclude_from_weight_decay", ())
+        if held:
+            part._exclude_from_weight_decay = {
+                part._var_key(new) for old, new in pairs if part._var_key(old) in held
+            }
+
+
+def _copy_by_config(optimizer: Any) -> Any:
+    """A schedule or function of the learning rate has no state and is shared.
+
+    Keras can only make those again that it knows. `optimizer.learning_rate` is public and gives its
+    present value.
     """
     rate = getattr(optimizer, "_learning_rate", None)
     if rate is None or isinstance(rate, keras.Variable):

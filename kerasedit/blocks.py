@@ -155,16 +155,20 @@ def _built_sequential(
         raise EditError("The Sequential to put in has no layers.")
     copy = keras.Sequential.from_config(block.get_config())
     copy(keras.KerasTensor(on.shape, dtype=on.dtype))
-    fresh = []
-    for old, new in zip(block.layers, copy.layers, strict=True):
-        if old.built:
-            new.set_weights(old.get_weights())
-        else:
-            fresh.append(new)
+    fresh: list[Any] = []
+    waiting = [(block, copy)]
+    while waiting:
+        for old, new in zip(*(model.layers for model in waiting.pop()), strict=True):
+            if old.built:
+                new.set_weights(old.get_weights())
+            elif isinstance(old, keras.Sequential):
+                waiting.append((old, new))
+            else:
+                fresh.append(new)
     return copy, fresh
 
 
-def _opened(reader: Reader, fresh: list[Any]) -> Reader:
+def _open(reader: Reader, fresh: list[Any]) -> None:
     """Layers made just now have no weights to keep: they may inherit those of what they replace."""
     new = {i for i, layer in reader.objects.items() if any(layer is item for item in fresh)}
     for layer_id, spec in reader.specs.items():
@@ -173,7 +177,6 @@ def _opened(reader: Reader, fresh: list[Any]) -> Reader:
             reader.specs[layer_id] = replace(spec, net=replace(spec.net, calls=calls))
         elif layer_id in new:
             reader.specs[layer_id] = replace(spec, variables=None)
-    return reader
 
 
 def _from_layers(objects: list[Any], fresh: list[Any] | None = None) -> Block:
@@ -196,7 +199,7 @@ def _from_layers(objects: list[Any], fresh: list[Any] | None = None) -> Block:
         calls.append(call)
         ref = Ref(call.id)
     names = [layer_code(item) for item in objects]
-    _opened(reader, fresh or [])
+    _open(reader, fresh or [])
     return Block(
         reader.specs,
         reader.flags,
@@ -227,8 +230,8 @@ def _from_function(function: Callable[..., Any], on: TensorSpec | None) -> Block
     reader = Reader()
     graph = ModelGraph(reader.layer(traced), reader.specs, reader.flags)
     new = {id(variable) for variable in made}
-    has_new = [la for la in _plain_layers(reader) if any(id(v) in new for v in la.variables)]
-    _opened(reader, has_new)
+    layers = [layer for layer in reader.objects.values() if isinstance(layer, keras.Layer)]
+    _open(reader, [la for la in layers if any(id(v) in new for v in la.variables)])
     root = reader.specs.pop(graph.root)
     reader.objects.pop(graph.root)
     reader.flags.pop(graph.root)
@@ -247,16 +250,8 @@ def _states(reader: Reader) -> dict[LayerId, LayerState]:
     return {
         layer_id: capture(layer)
         for layer_id, layer in reader.objects.items()
-        if layer in _plain_layers(reader) and reader.specs[layer_id].variables is not None
+        if isinstance(layer, keras.Layer) and reader.specs[layer_id].variables is not None
     }
-
-
-def _plain_layers(reader: Reader) -> list[Any]:
-    return [
-        layer
-        for layer in reader.objects.values()
-        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model)
-    ]
 
 
 def _serialized(objects: list[Any]) -> tuple[Any, ...] | None:

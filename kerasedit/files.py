@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,13 @@ def save_model(
         model.save(beside)
         with open(beside, "rb+") as written:
             os.fsync(written.fileno())
-        # What was made in this process is trusted as it was before.
-        check(load_model(beside, custom_objects=custom_objects, safe_mode=False))
+        with warnings.catch_warnings():
+            if not getattr(
+                getattr(model, "optimizer", None), "built", False
+            ):  # it has no state that could be lost
+                warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            # What was made in this process is trusted as it was before.
+            check(load_model(beside, custom_objects=custom_objects, safe_mode=False))
         _copy_mode(file, beside)
         os.replace(beside, file)
     except ModelFileError as problem:

@@ -21,7 +21,7 @@ from .edits import (
     Unfreeze,
 )
 from .edits.base import Workspace
-from .edits.structure import places, single_output, tensor_at
+from .edits.structure import once_each, places, single_output, tensor_at
 from .errors import EditError, TargetError
 from .graph.infer import OnMismatch
 
@@ -175,7 +175,7 @@ class EditMethods(ABC, Generic[Result]):
                 return Replace(which, make_block(block), weights, call, expect, on_mismatch)
             work = self._workspace()
             edits = []
-            for entry in work.find(which, expect):
+            for entry in once_each(work.find(which, expect)):
                 tensor = tensor_at(work, None, entry, True, call)
                 made = make_block(block, tensor)
                 edits.append(Replace(entry.path, made, weights, call, None, on_mismatch))

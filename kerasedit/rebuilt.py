@@ -145,8 +145,20 @@ class RebuiltCopy:
             old_model,
             built.model,
             self._slot_values(built.layers, graph),
-            (old_graph.net.output_names, graph.net.output_names),
+            (_output_names(old_graph), _output_names(graph)),
         )
+        if built.model.compiled and built.model.optimizer is not None:
+            pairs = [
+                (old, new)
+                for layer_id, layer in self._latest.layers.items()
+                if layer_id in built.layers and isinstance(layer, keras.Layer)
+                for (_, old, _), (_, new, _) in zip(
+                    _keras.named_variables(layer),
+                    _keras.named_variables(built.layers[layer_id]),
+                    strict=False,
+                )
+            ]
+            _keras.move_exclusions(built.model.optimizer, pairs)
         return problem, ((old_model, old_graph) if problem else None)
 
     # -- flags -----------------------------------------------------------------------------------
@@ -230,3 +242,9 @@ class RebuiltCopy:
             return None if key is None else self._bank.slots_for(graph, key)
 
         return slots
+
+
+def _output_names(graph: ModelGraph) -> tuple[str, ...]:
+    """What losses and metrics call the outputs: of a dictionary, by its keys."""
+    outputs = graph.net.outputs
+    return tuple(sorted(outputs)) if isinstance(outputs, Mapping) else graph.net.output_names

@@ -7,6 +7,7 @@ what else a user may give (layer objects, classes, predicates) into that.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -154,38 +155,58 @@ def _by_index(graph: ModelGraph, index: int) -> Entry:
 @lru_cache(maxsize=256)
 def _compile(pattern: str) -> re.Pattern[str]:
     """A glob over paths: `*` and `?` stay within one level, `**` crosses levels."""
-    parts: list[str] = []
+    tokens: list[str] = []  # wildcards, and expressions for what is between them
     position = 0
     while position < len(pattern):
         sign = pattern[position]
-        if pattern.startswith("**/", position):
-            parts.append("(?:.*/)?")
-            position += 2
-        elif pattern.startswith("**", position):
-            parts.append(".*")
-            position += 1
+        if pattern.startswith("**", position):
+            found = "**/" if pattern.startswith("**/", position) else "**"
+            if tokens[-1:] != [found]:
+                tokens += [found]
+            position += len(found) - 1
         elif sign == "*":
-            parts.append("[^/]*")
+            tokens.append(sign)
         elif sign == "?":
-            parts.append("[^/]")
+            tokens.append("[^/]")
         elif sign == "[" and (end := pattern.find("]", position + 2)) > 0:
             body = pattern[position + 1 : end]
-            body = "^" + body[1:] if body[0] == "!" else body
-            parts.append(f"[{body}]".replace("\\", "\\\\"))
+            body = "^/" + body[1:] if body[0] == "!" else body
+            tokens.append(f"[{body}]".replace("\\", "\\\\"))
             position = end
         else:
-            parts.append(re.escape(sign))
+            tokens.append(re.escape(sign))
         position += 1
+    if sum(token in ("**", "**/") for token in tokens) > 4:
+        raise TargetError(f"'{pattern:.80}' has too many '**'.")
     try:
-        return re.compile("".join(parts), re.DOTALL)
+        return re.compile(_expression(tokens), re.DOTALL)
     except re.error as problem:
         raise TargetError(f"'{pattern}' is no pattern: {problem}.") from problem
+
+
+_WILD = {"*": "[^/]*", "**": ".*", "**/": "(?:.*/)?"}
+
+
+def _expression(tokens: list[str]) -> str:
+    """The regular expression of a glob's tokens, made so that it does not try for ever."""
+    parts: list[str] = []
+    wild = [i for i, token in enumerate(tokens) if token in _WILD] + [len(tokens)]
+    parts += tokens[: wild[0]]
+    for start, end in itertools.pairwise(wild):
+        between = "".join(tokens[start + 1 : end])
+        # Where a `*` follows, the first place at which the text between them fits is as good as any.
+        if tokens[start] == "*" and tokens[end : end + 1] in (["*"], ["**"]):
+            parts.append(f"(?>[^/]*?{between})")
+        else:
+            parts.append(_WILD[tokens[start]] + between)
+    return "".join(parts)
 
 
 def target_code(target: Target) -> str:
     """Python for a target."""
     if isinstance(target, Mapping):
-        return f"layers.{target['class_name']}"
+        ours = target.get("module", "keras.").startswith("keras.")
+        return f"layers.{target['class_name']}" if ours else target["class_name"]
     if isinstance(target, (list, tuple)):
         return "[" + ", ".join(target_code(item) for item in target) + "]"
     return repr(target)

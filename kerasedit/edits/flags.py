@@ -98,17 +98,16 @@ def _can_train(graph: ModelGraph, entry: Entry) -> bool:
 def with_flags(graph: ModelGraph, entries: Iterable[Entry], value: bool) -> ModelGraph:
     """The graph with the flags of layers set, and with them those of all inside nested models.
 
-    A layer trains only if every model around it does. So where a layer in a frozen model is let
-    loose, the model's own flag is handed down to its other layers first, and then lifted.
+    Nothing trains in a model that is frozen as a whole. So where a layer in it is let loose, the
+    whole model's flag is handed down to its other layers first, and then lifted.
     """
     flags = dict(graph.flags)
     for entry in entries:
         if value:
             for model in reversed(_models_around(graph, entry)):
-                if not flags.get(model, True):
-                    for layer in _inside(graph, model):
-                        flags[layer] = False
-                    flags[model] = True
+                if model == graph.root and not flags.get(model, True):
+                    flags.update(dict.fromkeys(_inside(graph, model), False))
+                flags[model] = True
         flags[entry.layer] = value
         if graph.layers[entry.layer].net is not None:
             for layer in _inside(graph, entry.layer):

@@ -176,8 +176,7 @@ def places(
     found = (
         work.find(target, expect) if after is None or before is None else [work.find_one(before)]
     )
-    # Inside a nested model that is used in several models, one layer has several paths.
-    found = list({(entry.layer, entry.owner): entry for entry in reversed(found)}.values())[::-1]
+    found = once_each(found)
     if before is None:
         return found
     kept = [e for e in found if work.spec(e.layer).kind != "input"]
@@ -186,6 +185,12 @@ def places(
             f"'{found[0].path}' is an input of the model: nothing can come before it. Insert after it."
         )
     return kept if is_many(target) else found
+
+
+def once_each(entries: list[Entry]) -> list[Entry]:
+    """Each place once: inside a model that several models use, a layer has several paths."""
+    found = {(entry.layer, entry.owner): entry for entry in reversed(entries)}
+    return list(found.values())[::-1]
 
 
 def tensor_at(

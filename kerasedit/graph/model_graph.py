@@ -230,19 +230,12 @@ class ModelGraph:
 
     @cached_property
     def effective_flags(self) -> dict[LayerId, bool]:
-        """Whether a layer trains: its own flag and those of every model around it."""
-        found: dict[LayerId, bool] = {}
+        """Whether a layer trains: its own flag and that of the whole model.
 
-        def visit(owner: LayerId, outer: bool) -> None:
-            for layer_id in self.net_of(owner).calls_of:
-                own = outer and self.flags.get(layer_id, True)
-                # A layer used in several models trains if any of them lets it.
-                found[layer_id] = found.get(layer_id, False) or own
-                if self.layers[layer_id].net is not None:
-                    visit(layer_id, own)
-
-        visit(self.root, self.flags.get(self.root, True))
-        return found
+        Keras asks no model in between; setting the flag of one sets those of all inside it.
+        """
+        whole = self.flags.get(self.root, True)
+        return {e.layer: whole and self.flags.get(e.layer, True) for e in self.entries}
 
     @cached_property
     def unique_variables(self) -> dict[LayerId, tuple[VariableSpec, ...]]:

@@ -18,7 +18,9 @@ from keras import layers, ops
 
 from tests.models import scramble
 
-SIDE = 4  # of pictures
+# Sides of pictures and sizes of batches: where Keras lets a raw op broadcast an open batch size
+# against a side, it can be computed.
+SIDE = 4
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def draw_model(draw: Any) -> Drawn:
         tensors[place] = tensor
         inputs.append(tensor)
         random = np.random.default_rng(number)
-        feed[f"in{number}"] = random.normal(size=(2, *shape)).astype("float32")
+        feed[f"in{number}"] = random.normal(size=(SIDE, *shape)).astype("float32")
 
     def call(layer: Any, *takes: int, kind: str = "layer") -> None:
         given = [tensors[t] for t in takes]

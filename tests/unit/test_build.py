@@ -337,13 +337,41 @@ def test_a_frozen_layer_is_frozen_inside():
     assert same(copy.get_layer("wrap").get_weights(), before)
 
 
-@pytest.mark.xfail(reason="flags of layers inside a layer are not carried", strict=True)
 def test_flags_of_layers_inside_a_layer():
     model = functional(lambda x: layers.Dense(2)(Holder(name="holder")(x)))
     model.get_layer("holder").inner[0].trainable = False
     copy = Editor(model).model
     assert not copy.get_layer("holder").inner[0].trainable
     assert len(copy.trainable_weights) == len(model.trainable_weights)
+
+
+def test_a_layer_let_loose_in_a_frozen_model_trains():
+    """Keras asks only the layer and the model that is trained."""
+    model = ZOO["nested"][0]()
+    backbone = model.get_layer("backbone")
+    backbone.trainable = False
+    backbone.get_layer("conv2").trainable = True
+    ed = Editor(model)
+    trains = {view.path for view in ed.layers if view.trainable and view.weights}
+    assert trains == {"backbone/conv2", "head"}
+    assert len(ed.model.trainable_weights) == len(model.trainable_weights) == 4
+    ed.unfreeze("backbone/conv1")
+    trains = {view.path for view in ed.layers if view.trainable and view.weights}
+    assert trains == {"backbone/conv1", "backbone/conv2", "head"}
+    assert len(ed.model.trainable_weights) == 6
+    ed.freeze("backbone").insert(layers.Dense(5, name="adapter"), after="backbone/conv1")
+    assert len(ed.model.trainable_weights) == 4, "what is put into a frozen model can train"
+
+
+def test_a_layer_let_loose_in_a_model_frozen_as_a_whole():
+    model = ZOO["nested"][0]()
+    model.trainable = False
+    model.get_layer("head").trainable = True
+    ed = Editor(model)
+    assert not any(view.trainable for view in ed.layers)
+    assert ed.model.trainable_weights == []
+    ed.unfreeze("backbone/conv1")
+    assert len(ed.model.trainable_weights) == 2, "only what was asked for"
 
 
 def test_variables_made_from_values():

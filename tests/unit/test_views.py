@@ -61,12 +61,19 @@ def test_kinds_calls_and_inputs() -> None:
 
 
 def test_the_effective_flag() -> None:
+    """What training does: Keras asks a layer and the whole model, and no model in between."""
     model = models.nested()
-    model.get_layer("backbone")._trainable = False  # its own flag alone
+    model.get_layer("backbone").trainable = False
+    model.get_layer("backbone").get_layer("conv1").trainable = True
     by_path = {v.path: v for v in Editor(model).layers}
-    assert not by_path["backbone/conv1"].trainable
+    assert by_path["backbone/conv1"].trainable
     assert not by_path["backbone/inner/dense"].trainable
     assert by_path["head"].trainable
+    assert len(model.trainable_weights) == 4
+    model.trainable = False
+    model.get_layer("head").trainable = True
+    assert not any(v.trainable for v in Editor(model).layers)
+    assert model.trainable_weights == []
 
 
 def test_a_view_stays_as_it_is_when_the_editor_goes_on() -> None:
