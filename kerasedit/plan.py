@@ -11,7 +11,7 @@ from .edits.base import Report
 from .graph.flops import count_flops
 from .graph.infer import show_shape
 from .graph.model_graph import ModelGraph
-from .views import count_params, weights_under
+from .views import count_params, count_trainable, weights_under
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,12 @@ class Plan:
         ):
             lines += [f"  {title}: {name}" for name in names]
         lines += [f"  is called {new} (not {old})" for old, new in self.renamed]
-        if self.ok and self.params_before is not None and self.params_after is not None:
-            change = self.params_after - self.params_before
-            lines.append(
-                f"  parameters: {self.params_before:,} to {self.params_after:,} ({change:+,})"
-            )
+        if self.before is not None and self.after is not None:
+            total = self.params_before or 0, self.params_after or 0
+            lines.append(f"  parameters: {total[0]:,} to {total[1]:,} ({total[1] - total[0]:+,})")
+            train = count_trainable(self.before), count_trainable(self.after)
+            if train[1] - train[0] != total[1] - total[0]:  # flags changed, not only layers
+                lines.append(f"  of these train: {train[0]:,} to {train[1]:,}")
         return "\n".join(lines)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

@@ -109,7 +109,7 @@ class RebuiltCopy:
         if built.model.compiled:
             self._optimizer = built.model.optimizer
         if problem:
-            warnings.warn(problem, stacklevel=5)
+            warnings.warn(problem, stacklevel=4)
 
     def _check_ties(self, built: Built) -> None:
         """Raises where layers share a variable: each is made anew, and each would get its own."""

@@ -149,6 +149,16 @@ def count_params(graph: ModelGraph, layer: int) -> int:
     return sum(math.prod(w.shape) for _, w in weights_under(graph, layer))
 
 
+def count_trainable(graph: ModelGraph) -> int:
+    """The number of weight values that training changes."""
+    flags = graph.effective_flags
+    return sum(
+        math.prod(weight.shape)
+        for layer, weight in weights_under(graph, graph.root)
+        if weight.trainable and flags.get(layer, True)
+    )
+
+
 def weights_under(graph: ModelGraph, layer: int) -> list[tuple[int, VariableSpec]]:
     """Every weight of a layer or inside a model, with the identity of the layer that owns it."""
     found: list[tuple[int, VariableSpec]] = []

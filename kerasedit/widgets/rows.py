@@ -9,9 +9,9 @@ from ..edits.base import tensors_of
 from ..graph.model_graph import Entry, LayerId, ModelGraph
 from ..handback import free_variable, user_namespace
 from ..palette import family_of
-from ..plan import bytes_of
+from ..plan import count_bytes
 from ..summary import status
-from ..views import LayerView, weights_under
+from ..views import LayerView, count_params, count_trainable, weights_under
 
 if TYPE_CHECKING:
     from ..editor import Editor
@@ -90,10 +90,7 @@ def make_info(editor: Editor) -> dict[str, Any]:
     """The bar: totals, what can be undone, the proposed variable name."""
     graph = editor.graph
     root = graph.layers[graph.root]
-    weights = weights_under(graph, graph.root)
-    flags = graph.effective_flags
-    params = sum(math.prod(w.shape) for _, w in weights)
-    trainable = sum(math.prod(w.shape) for i, w in weights if w.trainable and flags.get(i, True))
+    params, trainable = count_params(graph, graph.root), count_trainable(graph)
     undo, redo = editor.undo_label, editor.redo_label
     opaque = graph.net.opaque
     return {
@@ -102,7 +99,7 @@ def make_info(editor: Editor) -> dict[str, Any]:
         "params": params,
         "trainable": trainable,
         "frozen": params - trainable,
-        "bytes": sum(bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights),
+        "bytes": count_bytes(graph),
         "layers": sum(graph.layers[e.layer].kind in ("layer", "model") for e in graph.entries),
         "can_undo": undo is not None,
         "can_redo": redo is not None,

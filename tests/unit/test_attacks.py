@@ -203,8 +203,9 @@ def test_losses_by_the_keys_of_outputs_that_went_are_told() -> None:
     model = keras.Model(x, {"y": layers.Dense(2, name="a")(x), "b": layers.Dense(2, name="c")(x)})
     model.compile("sgd", {"y": "mse", "b": "mae"})
     ed = Editor(model).trim("c")
-    with pytest.warns(UserWarning, match=r"not compiled.*no loss for the outputs"):
+    with pytest.warns(UserWarning, match=r"not compiled.*no loss for the outputs") as told:
         assert not ed.model.compiled
+    assert told[0].filename == __file__
     ed.undo()
     batch, y = data(8, 4), {"y": data(8, 2), "b": data(8, 2)}
     assert same(ed.model.train_on_batch(batch, y), model.train_on_batch(batch, y))

@@ -271,3 +271,12 @@ def test_custom_objects_for_a_file(tmp_path: Path) -> None:
 def test_what_cannot_be_edited(thing: Any) -> None:
     with pytest.raises(EditError):
         Editor(thing)
+
+
+def test_an_h5_file_with_a_loss_by_name_is_written(tmp_path: Path) -> None:
+    model = models.chain()
+    model.compile("adam", "mse")
+    path = tmp_path / "m.h5"
+    ed = Editor(model).save(path)
+    loaded = keras.saving.load_model(path, compile=False)  # with it, Keras 3.15 cannot
+    assert same(weights_of(ed.model), weights_of(loaded))
