@@ -102,6 +102,7 @@ class RebuiltCopy:
                 _keras.carry_holds(old, layer)
         # A copy that was left uncompiled may have been compiled since.
         carried = self._carry_compile(built, graph) if self.compile or self.built else (None, None)
+        by_hand = self._flags_set_by_hand()
         # All or nothing: an interrupt before this leaves what there was.
         self._bank.adopt(built, reachable)
         self._latest, self._graph, self.built = built, graph, True
@@ -110,6 +111,22 @@ class RebuiltCopy:
             self._optimizer = built.model.optimizer
         if problem:
             warnings.warn(problem, stacklevel=4)
+        if by_hand:
+            warnings.warn(
+                f"The flags of {', '.join(by_hand)} were set on ed.model by hand; the new copy has "
+                "those that the editor knows. Use ed.freeze and ed.unfreeze.",
+                stacklevel=4,
+            )
+
+    def _flags_set_by_hand(self) -> list[str]:
+        """The layers of the latest copy whose flags are no longer those that it was built with."""
+        return [
+            f"'{self._graph.paths[layer_id]}'"
+            for layer_id, layer in (self._latest.layers.items() if self.built else ())
+            if layer_id in self._graph.paths
+            and isinstance(layer, keras.Layer)
+            and layer.trainable != self._graph.flags.get(layer_id, layer.trainable)
+        ]
 
     def _check_ties(self, built: Built) -> None:
         """Raises where layers share a variable: each is made anew, and each would get its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
@@ -311,3 +312,16 @@ def test_a_preview_of_a_flag_changes_nothing() -> None:
     assert plan.shape_changes == ()
     assert models.state_of(ed) == before
     assert copy.get_layer("a").trainable
+
+
+def test_flags_set_by_hand_are_not_lost_without_a_word() -> None:
+    ed = Editor(models.chain()).freeze("b")
+    ed.model.get_layer("a").trainable = False
+    ed.remove("drop")
+    with pytest.warns(UserWarning, match="'a' were set on ed.model by hand"):
+        copy = ed.model
+    assert copy.get_layer("a").trainable and not copy.get_layer("b").trainable
+    ed.rename("a", "first").unfreeze("b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert ed.model.get_layer("first").trainable
