@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,7 +120,7 @@ class LayerView:
     @property
     def config(self) -> dict[str, Any]:
         """Its constructor's arguments, as `get_config()` tells them."""
-        return plain_config(self._spec.config)
+        return dict(self._spec.config or {})
 
     @property
     def calls(self) -> int:
@@ -138,10 +137,6 @@ class LayerView:
             f"<{self.path} ({self.class_name}) {self.output_shape} params={self.params}"
             f"{'' if self.trainable else ' frozen'}>"
         )
-
-
-def plain_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(config or {})
 
 
 def count_params(graph: ModelGraph, layer: int) -> int:

@@ -109,17 +109,13 @@ class Workspace:
                 )
         return Draft(self.graph.net_of(owner))
 
-    def adopt(self, owner: LayerId, draft: Draft, *added: LayerSpec) -> None:
+    def adopt(self, owner: LayerId, draft: Draft) -> None:
         """Puts a draft in place of a network; what nothing needs any more is dropped and reported.
 
         Raises:
             StructureError: nothing would be left.
         """
-        ops = {
-            i
-            for i, spec in {**self.graph.layers, **{s.id: s for s in added}}.items()
-            if spec.kind == "op"
-        }
+        ops = {i for i, spec in self.graph.layers.items() if spec.kind == "op"}
         net, dead = draft.finish(drop_inputs=owner == self.graph.root, ops=ops)
         if not any(call.refs for call in net.calls):
             raise StructureError(
@@ -139,7 +135,7 @@ class Workspace:
             for model in self._around(owner)
         ]
         models = [replace(m, net=net) if m.id == owner else m for m in models]
-        self.graph = self.graph.with_layers(*added, *models)
+        self.graph = self.graph.with_layers(*models)
 
     def _around(self, owner: LayerId) -> list[LayerId]:
         """The models that hold a network: itself, and all around it."""
@@ -302,7 +298,6 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda v: isinstance(v, str), "a text"),
     "call": (lambda v: v is None or _is_int(v), "a whole number"),
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
-    "count": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
     "weights": (lambda v: v in ("match", "slice", "none"), "'match', 'slice' or 'none'"),
     "on_mismatch": (lambda v: v in ("error", "reinit", "slice"), "'error', 'reinit' or 'slice'"),

@@ -237,15 +237,6 @@ class ModelGraph:
         whole = self.flags.get(self.root, True)
         return {e.layer: whole and self.flags.get(e.layer, True) for e in self.entries}
 
-    @cached_property
-    def unique_variables(self) -> dict[LayerId, tuple[VariableSpec, ...]]:
-        """The variables of every layer in use, each layer once."""
-        return {
-            layer_id: self.layers[layer_id].variables or ()
-            for layer_id in self.paths
-            if self.layers[layer_id].net is None
-        }
-
     # -- changing --------------------------------------------------------------------------------
 
     def with_layers(
@@ -257,9 +248,6 @@ class ModelGraph:
             {**self.layers, **{spec.id: spec for spec in specs}},
             {**self.flags, **(flags or {})},
         )
-
-    def with_net(self, owner: LayerId, net: Network) -> ModelGraph:
-        return self.with_layers(replace(self.layers[owner], net=net))
 
     def with_flags(self, flags: Mapping[LayerId, bool]) -> ModelGraph:
         """The same structure with other flags."""

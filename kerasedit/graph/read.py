@@ -20,9 +20,9 @@ from .model_graph import (
     TensorSpec,
     VariableSpec,
     fresh_id,
-    iter_refs,
     map_leaves,
 )
+from .rewrite import needed_calls
 
 
 class Reader:
@@ -122,8 +122,10 @@ class Reader:
             )
         inputs = map_leaves(to_ref, _keras.input_structure(functional))
         outputs = map_leaves(to_ref, _keras.output_structure(functional))
+        # Implied masks leave ops behind that nothing needs.
+        needed = needed_calls(calls, (inputs, outputs))
         return Network(
-            tuple(_reachable(calls, inputs, outputs)),
+            tuple(call for call in calls if call.id in needed),
             inputs,
             outputs,
             chain=isinstance(model, keras.Sequential),
@@ -149,16 +151,6 @@ class Reader:
             )
         calls = [Call(fresh_id(), self.layer(layer), outputs=()) for layer in model.layers]
         return Network(tuple(calls), [], [], opaque=True)
-
-
-def _reachable(calls: list[Call], inputs: Any, outputs: Any) -> list[Call]:
-    """The calls that outputs need, inputs included: implied masks leave ops that none needs."""
-    by_id = {call.id: call for call in calls}
-    needed = {ref.call for ref in iter_refs((inputs, outputs))}
-    for call in reversed(calls):
-        if call.id in needed:
-            needed.update(ref.call for ref in by_id[call.id].refs)
-    return [call for call in calls if call.id in needed]
 
 
 def read_model(model: keras.Model) -> tuple[ModelGraph, dict[LayerId, Any]]:

@@ -97,11 +97,11 @@ class Draft:
         callers pass them, and one input always stays. `ops` are what a Sequential cannot hold.
         """
         by_id = {call.id: call for call in self.calls}
-        needed = _needed(self.calls, self.outputs)
+        needed = needed_calls(self.calls, self.outputs)
         entries = [ref.call for ref in iter_refs(self.inputs)]
         kept_entries = [entry for entry in entries if entry in needed]
         # An input that never was needed is part of how the model is called.
-        needed.update(set(entries) - _needed(self._net.calls, self._net.outputs))
+        needed.update(set(entries) - needed_calls(self._net.calls, self._net.outputs))
         if drop_inputs and kept_entries:
             self.inputs = _without(self.inputs, {e for e in entries if e not in needed})
         else:
@@ -121,7 +121,7 @@ class Draft:
         ]
 
 
-def _needed(calls: Sequence[Call], outputs: Any) -> set[CallId]:
+def needed_calls(calls: Sequence[Call], outputs: Any) -> set[CallId]:
     """The calls that outputs depend on."""
     needed = {ref.call for ref in iter_refs(outputs)}
     for call in reversed(calls):
