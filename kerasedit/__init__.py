@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from .errors import EditError, NameTaken, ShapeMismatch, StructureError, TargetError
 
 if TYPE_CHECKING:
+    from .differences import Diff, diff
     from .editor import Editor
     from .plan import Plan
+    from .verify import Verification
     from .weights.histogram import Histogram, histogram
     from .widgets.editor_widget import EditorWidget
 
@@ -17,10 +19,13 @@ __version__ = "0.1.0"
 
 # Resolved on first use: importing kerasedit imports no Keras.
 _PLACES = {
+    "Diff": ".differences",
     "Editor": ".editor",
     "EditorWidget": ".widgets.editor_widget",
     "Histogram": ".weights.histogram",
     "Plan": ".plan",
+    "diff": ".differences",
+    "Verification": ".verify",
     "histogram": ".weights.histogram",
 }
 
@@ -44,6 +49,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Diff",
     "EditError",
     "Editor",
     "EditorWidget",
@@ -53,6 +59,8 @@ __all__ = [
     "ShapeMismatch",
     "StructureError",
     "TargetError",
+    "Verification",
+    "diff",
     "edit",
     "histogram",
 ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import random
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +20,9 @@ from typing import Any, TypeVar
 import keras
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
+from keras.src.saving import saving_lib
+
+from .graph.model_graph import map_leaves
 
 # What `keras.Model(inputs, outputs)` gives is of a class that is not exported.
 PLAIN_MODELS = (keras.Sequential, Functional)
@@ -125,6 +130,27 @@ def copy_lambda(layer: Any, name: str) -> Any:
     return fresh
 
 
+def all_layers(layer: Any) -> list[Any]:
+    """A layer and all inside it. `model.layers` lists neither those of wrappers nor itself."""
+    return layer._flatten_layers()
+
+
+def entering(model: Any, given: Any) -> list[Any] | None:
+    """The tensors that enter the graph of a model called with `given`, as Keras makes them.
+
+    None for a model that does not run a graph: of a class with a `call` of its own.
+    """
+    if type(model).call not in (keras.Sequential.call, Functional.call):
+        return None
+    return functional_of(model)._standardize_inputs(given)
+
+
+def in_inference(layer: Any) -> dict[str, Any]:
+    """The argument that a model in inference gives to a layer that asks for it, whatever it was
+    called with when the model was made."""
+    return {"training": False} if getattr(layer, "_call_has_training_arg", False) else {}
+
+
 # -- variables -----------------------------------------------------------------------------------
 
 
@@ -166,6 +192,80 @@ def unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
+def parts(layer: Any) -> dict[tuple[int | str, ...], Any]:
+    """The variables, seed generators and layers inside a layer by where they are, itself included.
+
+    A layer inside is found by its numbers in `_layers`, a variable by the attribute that holds it, as
+    one that was put in by hand stands elsewhere in the store of its layer than the one before it.
+    """
+    found: dict[tuple[int | str, ...], Any] = {(): layer}
+
+    def hold(value: Any, place: tuple[int | str, ...]) -> None:
+        if isinstance(value, (keras.Variable, keras.random.SeedGenerator)):
+            found[place] = value
+        elif isinstance(value, (list, tuple)):
+            for number, item in enumerate(value):
+                hold(item, (*place, number))
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                hold(item, (*place, str(key)))
+
+    def visit(node: Any, place: tuple[int | str, ...]) -> None:
+        for name, value in _attributes(node).items():
+            hold(value, (*place, name))
+        for number, child in enumerate(node._layers):
+            # The graph of a model holds its layers where they cannot be replaced.
+            if not isinstance(node, keras.Model) and not isinstance(child, keras.Model):
+                found[*place, number] = child
+            visit(child, (*place, number))
+
+    visit(layer, ())
+    return found
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    """What a layer was given as attributes, without the books that Keras and TensorFlow keep."""
+    books = {id(store) for _, store in node._tracker.config.values()}
+    # torch keeps the layers inside apart.
+    given = {**vars(node), **vars(node).get("_modules", {})}
+    return {
+        name: value
+        for name, value in given.items()
+        if id(value) not in books and not name.startswith(("_self_", "_kerasedit", "_modules"))
+    }
+
+
+def swap_parts(layer: Any, others: Mapping[int, Any]) -> None:
+    """Puts other objects, by `id` of what they replace, in place of some in a layer and all inside.
+
+    Keras's stores of variables and layers (`_tracker`) are locked once a layer is built.
+    """
+    for node in _with_inner(layer):
+        for name, (_, store) in node._tracker.config.items():
+            if any(id(item) in others for item in store):
+                items = [others.get(id(item), item) for item in store]
+                store[:] = {id(item): item for item in items}.values()
+                node._tracker.stored_ids[name] = {id(item) for item in store}
+        for name, value in _attributes(node).items():
+            leaves: list[Any] = []
+            map_leaves(leaves.append, value)
+            if any(id(leaf) in others for leaf in leaves):
+                setattr(node, name, map_leaves(lambda leaf: others.get(id(leaf), leaf), value))
+
+
+def sort_variables(layer: Any, order: Iterable[Any]) -> None:
+    """Lets the variables of a layer, and of each layer inside, come in an order."""
+    rank = {id(variable): number for number, variable in enumerate(order)}
+    for node in _with_inner(layer):
+        for store in (node._trainable_variables, node._non_trainable_variables):
+            store.sort(key=lambda variable: rank.get(id(variable), len(rank)))
+
+
+def _with_inner(layer: Any) -> list[Any]:
+    """A layer and all inside it, each once."""
+    return list({id(node): node for node in layer._flatten_layers()}.values())
+
+
 _PENDING = "uninitialized_variables"
 
 
@@ -184,6 +284,23 @@ def deferred() -> Iterator[list[Any]]:
             yield pending
     finally:
         global_state.set_global_attribute(_PENDING, before if before is not None else [])
+
+
+class Assignments(keras.StatelessScope):
+    """Keeps what is assigned to variables inside of it, with the variables; they stay as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(initialize_variables=False)
+        self._variables: dict[int, Any] = {}
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        self._variables[id(update[0])] = update[0]
+        super().add_update(update)
+
+    def carry_out(self) -> None:
+        """Makes the assignments, outside of the scope."""
+        for variable in self._variables.values():
+            give_value(variable, self.get_current_value(variable))
 
 
 @contextlib.contextmanager
@@ -464,6 +581,55 @@ def _copy_by_config(optimizer: Any) -> Any:
     shell = object.__new__(type(optimizer))
     shell.__dict__.update(vars(optimizer), _learning_rate=None)
     return type(optimizer)(**{**shell.get_config(), "learning_rate": rate})
+
+
+# -- model files ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def known_attributes() -> Iterator[None]:
+    """Lets Keras find the list of a layer's own attributes, which loading asks for at each layer.
+
+    `get_attr_skipset` keeps it under one name and looks for it under another (Keras 3.12 to 3.15),
+    and so makes a layer to list its attributes again each time: a quarter of the cost of loading.
+    """
+    name = "saving_attr_skiplist_Layer"
+    before = global_state.get_global_attribute(name)
+    global_state.set_global_attribute(name, saving_lib.get_attr_skipset("Layer"))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(name, before)
+
+
+def load_state(model: Any, file: Path, *, leave: Iterable[Any]) -> None:
+    """Loads the state that a `.keras` file has for a model and what hangs on it.
+
+    `model.load_weights` does it too and takes minutes for some GB, as it reads inside of the archive.
+
+    Args:
+        leave: layers that have theirs.
+
+    Raises:
+        ValueError: something of it cannot be loaded.
+    """
+    with zipfile.ZipFile(file) as archive:
+        store = saving_lib.H5IOStore(io.BytesIO(archive.read("model.weights.h5")))
+    failed: dict[int, Any] = {}
+    try:
+        saving_lib._load_state(
+            model,
+            weights_store=store,
+            assets_store=None,
+            inner_path="",
+            visited_saveables={id(layer) for layer in leave},
+            failed_saveables=set(),
+            error_msgs=failed,
+        )
+    finally:
+        store.close()
+    if failed:
+        raise ValueError(f"{len(failed)} objects could not be loaded")
 
 
 # -- files of preprocessing layers ---------------------------------------------------------------

@@ -21,8 +21,9 @@ from .graph.model_graph import (
     Network,
     Ref,
     TensorSpec,
+    VariableRef,
     fresh_id,
-    map_refs,
+    map_leaves,
 )
 from .graph.read import Reader
 from .names import is_automatic
@@ -59,14 +60,24 @@ class Block:
 
     def instance(self) -> Block:
         """The same block with identities of its own, for another place."""
-        new = {layer_id: fresh_id() for layer_id in self.layers}
+        specs = self.layers.values()
+        tokens = {token for spec in specs for token in spec.ties.values()}
+        tokens.update(v.shared for spec in specs for v in spec.variables or () if v.shared)
+        new = {identity: fresh_id() for identity in (*self.layers, *tokens)}
         calls = {call.id: fresh_id() for spec in self._nets() for call in spec.calls}
 
         def move(net: Network) -> Network:
             return _renumber(net, calls, new)
 
         layers = {
-            new[i]: replace(spec, id=new[i], net=move(spec.net) if spec.net else None)
+            new[i]: replace(
+                spec,
+                id=new[i],
+                net=move(spec.net) if spec.net else None,
+                variables=spec.variables
+                and tuple(replace(v, shared=new.get(v.shared)) for v in spec.variables),
+                ties={place: new[token] for place, token in spec.ties.items()},
+            )
             for i, spec in self.layers.items()
         }
         return Block(
@@ -83,8 +94,10 @@ class Block:
 
 
 def _renumber(net: Network, calls: dict[int, int], layers: dict[int, int]) -> Network:
-    def move(ref: Ref) -> Ref:
-        return Ref(calls[ref.call], ref.index)
+    def move(leaf: Any) -> Any:
+        if isinstance(leaf, Ref):
+            return Ref(calls[leaf.call], leaf.index)
+        return replace(leaf, layer=layers[leaf.layer]) if isinstance(leaf, VariableRef) else leaf
 
     return replace(
         net,
@@ -92,14 +105,14 @@ def _renumber(net: Network, calls: dict[int, int], layers: dict[int, int]) -> Ne
             Call(
                 calls[c.id],
                 layers.get(c.layer, c.layer),
-                map_refs(move, c.args),
-                map_refs(move, c.kwargs),
+                map_leaves(move, c.args),
+                map_leaves(move, c.kwargs),
                 c.outputs,
             )
             for c in net.calls
         ),
-        inputs=map_refs(move, net.inputs),
-        outputs=map_refs(move, net.outputs),
+        inputs=map_leaves(move, net.inputs),
+        outputs=map_leaves(move, net.outputs),
     )
 
 
@@ -199,6 +212,7 @@ def _from_layers(objects: list[Any], fresh: list[Any] | None = None) -> Block:
         calls.append(call)
         ref = Ref(call.id)
     names = [layer_code(item) for item in objects]
+    reader.tie()
     _open(reader, fresh or [])
     return Block(
         reader.specs,
@@ -231,6 +245,7 @@ def _from_function(function: Callable[..., Any], on: TensorSpec | None) -> Block
     graph = ModelGraph(reader.layer(traced), reader.specs, reader.flags)
     new = {id(variable) for variable in made}
     layers = [layer for layer in reader.objects.values() if isinstance(layer, keras.Layer)]
+    reader.tie()
     _open(reader, [la for la in layers if any(id(v) in new for v in la.variables)])
     root = reader.specs.pop(graph.root)
     reader.objects.pop(graph.root)
@@ -275,7 +290,7 @@ def layer_code(layer: Any) -> str:
     for name, value in config.items():
         if name in ("name", "dtype", "trainable") or defaults.get(name, _MISSING) == value:
             continue
-        text = _literal(value)
+        text = config_code(value)
         if text is not None:
             shown.append(f"{name}={text}")
     if not is_automatic(layer.name, cls.__name__):
@@ -299,8 +314,10 @@ def _default_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in default.items() if name not in demanded}
 
 
-def _literal(value: Any) -> str | None:
+def config_code(value: Any) -> str | None:
     """Python code for a value of a configuration; None where it has none."""
+    if callable(value):
+        return getattr(value, "__name__", None)
     if isinstance(value, Mapping):
         if "class_name" not in value:
             return repr(dict(value))
@@ -310,7 +327,7 @@ def _literal(value: Any) -> str | None:
         given = {
             k: v for k, v in (inner or {}).items() if v is not None and k not in ("name", "dtype")
         }
-        arguments = ", ".join(f"{k}={_literal(v)}" for k, v in given.items())
+        arguments = ", ".join(f"{k}={config_code(v)}" for k, v in given.items())
         module = str(value.get("module", "")).removeprefix("keras.")
         return f"keras.{module}.{value['class_name']}({arguments})" if module else None
     return repr(value)

@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -23,8 +23,10 @@ from .graph.read import read_model
 from .handback import bind
 from .methods import EditMethods
 from .plan import Plan, make_plan
+from .probe import Side
 from .rebuilt import RebuiltCopy
 from .targets import as_data, select
+from .verify import Verification, same_weights, verify_copy, verify_loaded
 from .views import LayerView
 
 
@@ -41,13 +43,30 @@ class Event:
 
 
 @dataclass(frozen=True)
+class ValueChange:
+    """A variable that an edit gave another value; `drawn` tells that it is a random one."""
+
+    layer: LayerId
+    index: int
+    path: str
+    before: Any
+    after: Any
+    drawn: bool = False
+
+
+@dataclass(frozen=True)
 class _Step:
-    """An entry of the history: the edit (None for a reset) and the graphs around it."""
+    """An entry of the history: the edit (None for a reset) and the graphs around it.
+
+    `matched` has, for each single edit, its targets and the paths that these named.
+    """
 
     edit: Edit | None
     before: ModelGraph
     after: ModelGraph
     lines: tuple[str, ...] = ()
+    values: tuple[ValueChange, ...] = ()
+    matched: tuple[tuple[tuple[Any, tuple[str, ...]], ...], ...] = ()
 
     @property
     def label(self) -> str:
@@ -101,7 +120,7 @@ class Editor(EditMethods["Editor"]):
         self._custom_objects = dict(custom_objects or {})
         self._in_place = in_place
         self.source: keras.Model = model
-        graph, objects = read_model(model)
+        graph, objects = read_model(model, copied=not in_place)
         self._source_graph = self._graph = graph
         self._source_objects = objects
         self._copy = self._new_copy(compile)
@@ -163,7 +182,7 @@ class Editor(EditMethods["Editor"]):
         Raises:
             TargetError: it names none; the nearest names are offered.
         """
-        return [entry.path for entry in select(self._graph, self._target(target))]
+        return [entry.path for entry in select(self._graph, self.target_data(target))]
 
     @property
     def history(self) -> tuple[Edit, ...]:
@@ -202,19 +221,55 @@ class Editor(EditMethods["Editor"]):
 
     def _run(self, make: Callable[[], Edit]) -> Editor:
         with self.lock:
-            edit = make()
-            work = self._workspace()
-            edit.apply(work)
-            if self._in_place and work.graph.structure != self._graph.structure:
-                raise StructureError(
-                    "The editor works on the model itself (in_place=True), so only flags and weights "
-                    "can be edited. Open it without in_place=True to edit the structure of a copy."
-                )
-            self._copy.deposit(work.states)
-            self._push(_Step(edit, self._graph, work.graph, report_lines(work.report)))
-            for text in work.report.warnings:
-                warnings.warn(text, stacklevel=3)
+            self._take(make())
             return self
+
+    def _take(self, edit: Edit) -> None:
+        if not isinstance(edit, Transaction):
+            self._take_one(edit)
+        elif self._transaction is None:
+            with self.transaction(edit.label):
+                for part in edit.edits:
+                    self._take(part)
+        else:
+            with self._all_or_nothing():
+                for part in edit.edits:
+                    self._take(part)
+
+    def _take_one(self, edit: Edit) -> None:
+        work = self._workspace()
+        edit.apply(work)
+        if self._in_place and work.graph.structure != self._graph.structure:
+            raise StructureError(
+                "The editor works on the model itself (in_place=True), so only flags and weights "
+                "can be edited. Open it without in_place=True to edit the structure of a copy."
+            )
+        values = self._new_values(work)
+        self._copy.deposit(work.states)
+        edit = edit.recorded({v.path: keras.ops.convert_to_numpy(v.after) for v in values})
+        lines, matched = report_lines(work.report), (tuple(work.report.matched),)
+        self._push(_Step(edit, self._graph, work.graph, lines, values, matched))
+        for text in work.report.warnings:
+            warnings.warn(text, stacklevel=5)
+
+    def _new_values(self, work: Workspace) -> tuple[ValueChange, ...]:
+        """The values that an edit gives weights; nothing is written yet."""
+        found: dict[tuple[LayerId, int], ValueChange] = {}
+        for new in work.values:
+            key = new.layer, new.index
+            before = self._present(*key)
+            current = found[key].after if key in found else keras.ops.convert_to_numpy(before)
+            after = new.make(current, self._copy.live(new.layer))
+            found[key] = ValueChange(*key, new.path, before, after, new.drawn)
+        return tuple(found.values())
+
+    def _present(self, layer: LayerId, index: int) -> Any:
+        """A variable's latest value; `ed.model` is built where only it can know that."""
+        value = self._copy.tensor(layer, index)
+        if value is None:
+            _ = self.model
+            value = self._copy.tensor(layer, index)
+        return value
 
     def _plan(self, make: Callable[[], Edit]) -> Plan:
         with self.lock:
@@ -242,6 +297,7 @@ class Editor(EditMethods["Editor"]):
 
     def _push(self, step: _Step) -> None:
         self._move(step.after)
+        self._give([(change, change.after) for change in step.values])
         self._done.append(step)
         self._undone.clear()
         if self._transaction is None:
@@ -263,8 +319,43 @@ class Editor(EditMethods["Editor"]):
             self._copy.follow(before)
             raise
 
+    def _give(self, values: list[tuple[ValueChange, Any]]) -> None:
+        """Gives weights other values, on the built copy at once; all or none after an interrupt."""
+        before = [(change, self._present(change.layer, change.index)) for change, _ in values]
+        try:
+            for change, value in values:
+                self._copy.give(self._graph, change.layer, change.index, value)
+        except BaseException:
+            for change, value in before:
+                self._copy.give(self._graph, change.layer, change.index, value)
+            raise
+
+    def _take_back(self, step: _Step) -> list[str]:
+        """Undoes a step; returns the paths of weights that were trained since it was made."""
+        trained = self._changed_since([(change, change.after) for change in step.values])
+        self._give([(change, change.before) for change in reversed(step.values)])
+        self._move(step.before)
+        return trained
+
+    def _make_again(self, step: _Step) -> list[str]:
+        """Redoes a step; returns the paths of weights that were trained since it was undone."""
+        self._move(step.after)
+        trained = self._changed_since([(change, change.before) for change in step.values])
+        self._give([(change, change.after) for change in step.values])
+        return trained
+
+    def _changed_since(self, values: list[tuple[ValueChange, Any]]) -> list[str]:
+        return [
+            change.path
+            for change, value in values
+            if not _same_bits(self._present(change.layer, change.index), value)
+        ]
+
     def undo(self, n: int = 1) -> Editor:
         """Takes back the last `n` steps. Training is no edit: what was trained stays trained.
+
+        An edit of weights is taken back by giving them the values from before it, with a warning
+        where they were trained since.
 
         Raises:
             EditError: there are fewer steps.
@@ -272,9 +363,10 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             self._check_steps(n, len(self._done), "undo")
             steps = self._done[: -n - 1 : -1]
-            self._move(steps[-1].before)
+            trained = [path for step in steps for path in self._take_back(step)]
             del self._done[-n:]
             self._undone.extend(steps)
+            _warn_of_trained(trained)
             self._announce("undo", *steps)
             return self
 
@@ -287,9 +379,10 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             self._check_steps(n, len(self._undone), "redo")
             steps = self._undone[: -n - 1 : -1]
-            self._move(steps[-1].after)
+            trained = [path for step in steps for path in self._make_again(step)]
             del self._undone[-n:]
             self._done.extend(steps)
+            _warn_of_trained(trained)
             self._announce("redo", *steps)
             return self
 
@@ -304,13 +397,27 @@ class Editor(EditMethods["Editor"]):
             )
 
     def reset(self) -> Editor:
-        """Goes back to the source's structure and flags. This can be undone."""
+        """Goes back to the source's structure and flags, and to the values from before edits of weights.
+
+        This can be undone.
+        """
         with self.lock:
             if self._transaction is not None:
                 raise EditError("reset cannot be used inside a transaction.")
-            if self._graph is not self._source_graph:
-                self._push(_Step(None, self._graph, self._source_graph))
+            values = self._values_from_before()
+            if self._graph is not self._source_graph or values:
+                self._push(_Step(None, self._graph, self._source_graph, values=values))
             return self
+
+    def _values_from_before(self) -> tuple[ValueChange, ...]:
+        """What brings the values of the source's layers back that edits changed."""
+        found: dict[tuple[LayerId, int], ValueChange] = {}
+        for change in (change for step in self.steps for change in step.values):
+            key = change.layer, change.index
+            if key not in found and change.layer in self._source_graph.layers:
+                present = self._present(*key)
+                found[key] = replace(change, before=present, after=change.before, drawn=False)
+        return tuple(found.values())
 
     @contextlib.contextmanager
     def transaction(self, label: str) -> Iterator[Editor]:
@@ -322,23 +429,44 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             if self._transaction is not None:
                 raise EditError("A transaction is open already.")
-            before, mark, undone = self._graph, len(self._done), list(self._undone)
+            before, mark = self._graph, len(self._done)
             self._transaction = []
             try:
-                yield self
+                with self._all_or_nothing():
+                    yield self
             except BaseException:
-                del self._done[mark:]
-                self._undone[:] = undone
                 self._transaction = None
-                self._move(before)
                 raise
             edits, self._transaction = tuple(self._transaction), None
-            lines = tuple(line for step in self._done[mark:] for line in step.lines)
+            parts = self._done[mark:]
             del self._done[mark:]
             if edits:
-                step = _Step(Transaction(label, edits), before, self._graph, lines)
+                step = _Step(
+                    Transaction(label, edits),
+                    before,
+                    self._graph,
+                    tuple(line for part in parts for line in part.lines),
+                    tuple(change for part in parts for change in part.values),
+                    tuple(matched for part in parts for matched in part.matched),
+                )
                 self._done.append(step)
                 self._announce("edit", step)
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Takes back the edits of an open transaction that were made inside, if an error leaves."""
+        mark, undone = len(self._done), list(self._undone)
+        assert self._transaction is not None
+        edits = len(self._transaction)
+        try:
+            yield
+        except BaseException:
+            while len(self._done) > mark:
+                self._take_back(self._done[-1])
+                del self._done[-1]
+            self._undone[:] = undone
+            del self._transaction[edits:]
+            raise
 
     # -- the copy --------------------------------------------------------------------------------
 
@@ -356,11 +484,13 @@ class Editor(EditMethods["Editor"]):
             return self._copy.model(self._graph, self._reachable)
 
     def _reachable(self) -> set[LayerId]:
-        """Every layer that the present graph or a step of the history has or inherits from."""
-        found: set[LayerId] = set(self._graph.layers)
+        """Every layer that the present graph or a step of the history has or inherits from.
+
+        With them, by their tokens, the variables that layers share.
+        """
+        found = self._graph.identities
         for step in (*self._done, *self._undone):
-            found.update(step.before.layers)
-            found.update(step.after.layers)
+            found |= step.before.identities | step.after.identities
         return found
 
     def live_layer(self, entry: Entry) -> Any:
@@ -375,12 +505,7 @@ class Editor(EditMethods["Editor"]):
         `ed.model` is built where only it can know them: a fresh layer has none before.
         """
         with self.lock:
-            value = self._copy.value(entry.layer, index)
-            if value is None:
-                _ = self.model
-                value = self._copy.value(entry.layer, index)
-            assert value is not None
-            return value
+            return keras.ops.convert_to_numpy(self._present(entry.layer, index))
 
     def close(self) -> None:
         """Frees the copy and the history. The source and models handed out stay."""
@@ -398,6 +523,7 @@ class Editor(EditMethods["Editor"]):
         name: str,
         namespace: MutableMapping[str, Any] | None = None,
         overwrite: bool = False,
+        verify: Any = False,
     ) -> keras.Model:
         """Binds `ed.model` to a variable of the notebook and returns it.
 
@@ -407,32 +533,71 @@ class Editor(EditMethods["Editor"]):
             name: the variable.
             namespace: where to bind it; IPython's user namespace if None.
             overwrite: replace what is no Keras model.
+            verify: bind it only if it is sound: True, or the inputs to find that out with.
 
         Raises:
             NameTaken: the name holds something else than a Keras model.
-            EditError: it is no name for a variable, or there is no notebook.
+            EditError: it is no name for a variable, there is no notebook, or the copy is not sound.
         """
         with self.lock:
-            return bind(name, lambda: self.model, namespace, overwrite)
+            if verify is False:
+                return bind(name, lambda: self.model, namespace, overwrite)
 
-    def save(self, path: str | os.PathLike[str]) -> Editor:
+            def sound() -> keras.Model:
+                _require(self.verify(None if verify is True else verify))
+                return self.model
+
+            return bind(name, sound, namespace, overwrite)
+
+    def save(self, path: str | os.PathLike[str], *, verify: Any = False) -> Editor:
         """Saves `ed.model`: written beside, loaded back, compared to the bit, then renamed.
 
         Args:
             path: a `.keras` or `.h5` file.
+            verify: save it only if it is sound: True, or the inputs to find that out with.
 
         Raises:
-            EditError: it cannot be saved so that it loads back the same; an old file survives.
+            EditError: it cannot be saved so that it loads back the same, or is not sound; an old
+                file survives.
         """
         with self.lock:
-            model = self.model
-            save_model(
-                model,
-                path,
-                lambda loaded: _check_same_weights(model, loaded),
-                custom_objects=self._custom_objects,
-            )
+            source, copy = self._sides()
+
+            def check(loaded: keras.Model) -> None:
+                if not same_weights(copy.model, loaded):
+                    raise EditError(
+                        "The saved file, loaded back, does not have the weights of the model."
+                    )
+                if verify is not False:
+                    inputs = None if verify is True else verify
+                    _require(verify_loaded(source, copy, loaded, inputs))
+
+            save_model(copy.model, path, check, custom_objects=self._custom_objects)
             return self
+
+    def verify(self, inputs: Any = None) -> Verification:
+        """Runs a batch through the source, the copy, and the copy saved and loaded.
+
+        Nothing changes: no weight, no state of a layer, no seed.
+
+        Args:
+            inputs: what either model takes; drawn to fit the copy if None.
+
+        Returns:
+            What was found: true if the copy is sound, and told in words by `str`.
+
+        Raises:
+            EditError: neither model takes the inputs, or none can be drawn.
+        """
+        with self.lock:
+            return verify_copy(*self._sides(), inputs, custom_objects=self._custom_objects)
+
+    def _sides(self) -> tuple[Side | None, Side]:
+        """The source and the copy; no source where the copy is the source itself."""
+        copy = Side(self.model, self._graph, self._copy.layers)
+        if self._in_place:
+            return None, copy
+        return Side(self.source, self._source_graph, self._source_objects), copy
 
     def summary(self) -> None:
         """Prints a table of the layers like Keras's, with what changed marked."""
@@ -464,7 +629,8 @@ class Editor(EditMethods["Editor"]):
 
     # -- targets ---------------------------------------------------------------------------------
 
-    def _target(self, target: Any) -> Any:
+    def target_data(self, target: Any) -> Any:
+        """A target as data: layer objects, classes and predicates as what stands for them."""
         graph = self._graph
         return as_data(
             target, graph, self._copy.identify, lambda entry: LayerView(self, graph, entry)
@@ -549,12 +715,22 @@ def report_lines(report: Report) -> tuple[str, ...]:
     return tuple(lines + report.warnings)
 
 
-def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
-    """Raises unless two models have the same weights to the bit."""
-    here, there = model.get_weights(), loaded.get_weights()
-    same = len(here) == len(there) and all(
-        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-        for a, b in zip(here, there, strict=False)
-    )
-    if not same:
-        raise EditError("The saved file, loaded back, does not have the weights of the model.")
+def _same_bits(a: Any, b: Any) -> bool:
+    left, right = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+    return left.shape == right.shape and left.tobytes() == right.tobytes()
+
+
+def _warn_of_trained(paths: list[str]) -> None:
+    if paths:
+        more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+        warnings.warn(
+            f"The weights {', '.join(paths[:5])}{more} were trained since; they have the values from "
+            "before that again.",
+            stacklevel=3,
+        )
+
+
+def _require(found: Verification) -> None:
+    """Raises unless a copy was found to be sound."""
+    if not found:
+        raise EditError(str(found))

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from .errors import EditError, ModelFileError
+from .opening import open_model
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -33,8 +34,8 @@ def load_model(
     if file.suffix.lower() not in SUFFIXES:
         raise ModelFileError(f"'{file}' is no model file: {', '.join(SUFFIXES)} are read.")
     try:
-        model = keras.saving.load_model(
-            file, custom_objects=dict(custom_objects or {}), safe_mode=safe_mode, compile=compile
+        model = open_model(
+            file, custom_objects=custom_objects or {}, safe_mode=safe_mode, compile=compile
         )
     except Exception as problem:
         text = " ".join(str(problem).split())

@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+import numpy as np
 
 from .blocks import Block, make_block, needs_tensor
 from .edits import (
+    AddBranch,
+    AddOutput,
     Append,
+    Configure,
+    Connect,
+    Disconnect,
+    Duplicate,
     Edit,
+    Extract,
     Freeze,
     FreezeUpTo,
+    Inline,
     Insert,
+    MapWeights,
+    Move,
+    Nest,
+    Reinitialize,
     Remove,
+    RemoveOutput,
     Rename,
     Replace,
+    ReplaceBetween,
+    ScaleWeights,
+    SetInput,
+    SetWeights,
     Transaction,
     Trim,
     Unfreeze,
 )
 from .edits.base import Workspace
+from .edits.layers import config_value
+from .edits.regions import entering
 from .edits.structure import once_each, places, single_output, tensor_at
+from .edits.wiring import leaving
 from .errors import EditError, TargetError
 from .graph.infer import OnMismatch
 
@@ -203,6 +225,318 @@ class EditMethods(ABC, Generic[Result]):
         """
         return self._run(lambda: Trim(self._data(target), expect))
 
+    def replace_between(
+        self, start: Any, stop: Any, block: Any, *, on_mismatch: OnMismatch = "error"
+    ) -> Result:
+        """Puts a block in the place of all layers from `start` to `stop`, both included.
+
+        Args:
+            start, stop: the first and the last layer; all on a way between them goes.
+            block: as in `insert`. It takes what enters the region: one tensor, or (a single layer or
+                a model) a list of them, in the order in which the region takes them.
+            on_mismatch: as in `remove`.
+
+        Raises:
+            StructureError: no way leads from `start` to `stop`, or something inside also feeds what
+                is outside.
+            TargetError, ShapeMismatch, NameTaken: as in `insert`.
+        """
+
+        def make() -> Edit:
+            first, last = self._data(start), self._data(stop)
+            tensor = entering(self._workspace(), first, last) if needs_tensor(block) else None
+            return ReplaceBetween(first, last, make_block(block, tensor), on_mismatch)
+
+        return self._run(make)
+
+    def add_branch(
+        self,
+        block: Any,
+        *,
+        source: Any,
+        into: Any,
+        merge: Any,
+        input: int | str | None = None,
+        call: int | None = None,
+        on_mismatch: OnMismatch = "error",
+    ) -> Result:
+        """Puts a block on a second way from one layer to another.
+
+        Args:
+            block: as in `insert`; it takes the output of `source`.
+            source: where the branch begins.
+            into: the layer into whose input it is merged.
+            merge: a layer that merges `[what into took, the branch]`, such as `layers.Add()`.
+            input: of an `into` with several inputs, which: a number from 0 or a path.
+            call: of a shared `into`, which call; without it all are meant.
+            on_mismatch: as in `remove`.
+
+        Raises:
+            StructureError: it would make a circle, or the layers are in different models.
+            TargetError, ShapeMismatch, NameTaken: as in `insert`.
+        """
+
+        def make() -> Edit:
+            begin, end = self._data(source), self._data(into)
+            tensor = leaving(self._workspace(), begin) if needs_tensor(block) else None
+            made = make_block(block, tensor), make_block(merge)
+            which = self._optional(input)
+            return AddBranch(made[0], begin, end, made[1], which, call, on_mismatch)
+
+        return self._run(make)
+
+    def connect(
+        self,
+        source: Any,
+        into: Any,
+        *,
+        merge: Any,
+        input: int | str | None = None,
+        call: int | None = None,
+        on_mismatch: OnMismatch = "error",
+    ) -> Result:
+        """A skip connection: merges the output of `source` into the input of `into`.
+
+        The arguments are those of `add_branch`.
+        """
+        return self._run(
+            lambda: Connect(
+                self._data(source),
+                self._data(into),
+                make_block(merge),
+                self._optional(input),
+                call,
+                on_mismatch,
+            )
+        )
+
+    def disconnect(self, source: Any, into: Any, *, on_mismatch: OnMismatch = "error") -> Result:
+        """Takes a connection away again. A merge layer that is left with one tensor goes too.
+
+        Args:
+            source: where the connection comes from.
+            into: the merge layer that takes it, or the layer behind that.
+            on_mismatch: as in `remove`.
+
+        Raises:
+            StructureError: there is no such connection, or nothing would be left to take.
+        """
+        return self._run(lambda: Disconnect(self._data(source), self._data(into), on_mismatch))
+
+    def duplicate(
+        self,
+        target: Any,
+        *,
+        after: Any = None,
+        weights: bool = True,
+        expect: int | None = None,
+        on_mismatch: OnMismatch = "error",
+    ) -> Result:
+        """Puts a second layer of the same kind behind the first, or behind another one.
+
+        Args:
+            target: which layers; a nested model is doubled with all inside it.
+            after: where it goes; without it right behind the layer itself.
+            weights: whether it starts with the same weights, or with fresh ones.
+            expect, on_mismatch: as in `remove`.
+
+        Raises:
+            StructureError: the layer is shared, takes several tensors, or is an input.
+        """
+        return self._run(
+            lambda: Duplicate(
+                self._data(target), self._optional(after), weights, expect, on_mismatch
+            )
+        )
+
+    def move(
+        self,
+        target: Any,
+        *,
+        after: Any,
+        expect: int | None = None,
+        on_mismatch: OnMismatch = "error",
+    ) -> Result:
+        """Takes a layer out of its place and puts it, weights and all, behind another one.
+
+        Raises:
+            StructureError: the layer is shared, takes several tensors, or is an input.
+        """
+        return self._run(lambda: Move(self._data(target), self._data(after), expect, on_mismatch))
+
+    def configure(
+        self,
+        target: Any,
+        *,
+        expect: int | None = None,
+        on_mismatch: OnMismatch = "error",
+        **config: Any,
+    ) -> Result:
+        """Gives layers other constructor arguments; weights stay where their shapes do.
+
+        Args:
+            target: which layers. Of a pattern, those without such an argument are passed over.
+            expect, on_mismatch: as in `remove`; the latter also governs the layer's own weights.
+            config: the arguments: `activation="gelu"`, `kernel_regularizer=keras.regularizers.L2(1e-4)`.
+
+        Raises:
+            EditError: the layer has no such argument, or Keras refuses the value.
+            ShapeMismatch: a weight would need another shape.
+        """
+        return self._run(
+            lambda: Configure(
+                self._data(target),
+                {name: config_value(value) for name, value in config.items()},
+                expect,
+                on_mismatch,
+            )
+        )
+
+    def extract(self, start: Any, stop: Any) -> Result:
+        """Leaves only the part from `start` to `stop`, both included, as the whole model.
+
+        What enters that part becomes its inputs. Both may be inside the same nested model.
+
+        Raises:
+            StructureError: no way leads from `start` to `stop`.
+        """
+        return self._run(lambda: Extract(self._data(start), self._data(stop)))
+
+    def set_input(
+        self,
+        shape: tuple[int | None, ...] | None = None,
+        dtype: str | None = None,
+        input: int | str | None = None,
+        *,
+        on_mismatch: OnMismatch = "error",
+    ) -> Result:
+        """Gives an input of the model another shape or dtype; weights are kept.
+
+        Args:
+            shape: without the batch, as in `keras.Input`; None for a size that is open.
+            dtype: as in `keras.Input`.
+            input: of a model with several inputs, which: a number from 0 or a name.
+            on_mismatch: as in `remove`.
+
+        Raises:
+            ShapeMismatch: a layer cannot take it, or (behind a Flatten, perhaps) has weights that no
+                longer fit.
+        """
+        given = tuple(shape) if isinstance(shape, (list, tuple)) else shape
+        return self._run(
+            lambda: SetInput(
+                given,
+                None if dtype is None else str(dtype),
+                self._optional(input),
+                on_mismatch,
+            )
+        )
+
+    def add_output(
+        self, target: Any, name: str | None = None, *, call: int | None = None
+    ) -> Result:
+        """Makes the output of a layer, also inside a nested model, one of the model's outputs too.
+
+        Args:
+            target: the layer.
+            name: what the output is called: a key where the outputs are a dictionary, else the name
+                of an `Identity` layer that is put there, as Keras calls outputs by their layers.
+            call: of a shared layer, which call; without it the last.
+
+        Raises:
+            StructureError: it is an output already.
+            NameTaken: another output has the name.
+        """
+        return self._run(lambda: AddOutput(self._data(target), name, call))
+
+    def remove_output(self, target: Any) -> Result:
+        """Takes away one of the model's outputs, and all layers that only it needed.
+
+        Args:
+            target: the output's name or key, or the layer that makes it.
+
+        Raises:
+            StructureError: it is the only one.
+            TargetError: it is no output.
+        """
+        return self._run(lambda: RemoveOutput(self._data(target)))
+
+    def inline(self, target: Any, *, expect: int | None = None) -> Result:
+        """Unpacks a nested model: its layers become those of the model around it.
+
+        A layer whose name is taken there gets the nested model's name in front of its own.
+
+        Raises:
+            StructureError: it is no nested model, or its call is Python code.
+        """
+        return self._run(lambda: Inline(self._data(target), expect))
+
+    def nest(self, start: Any, stop: Any, name: str) -> Result:
+        """Makes all layers from `start` to `stop`, both included, a nested model.
+
+        Raises:
+            StructureError: no way leads from `start` to `stop`.
+            NameTaken: a layer beside it has the name.
+        """
+        return self._run(lambda: Nest(self._data(start), self._data(stop), name))
+
+    # -- weights ---------------------------------------------------------------------------------
+
+    def set_weights(self, target: Any, arrays: Any, *, expect: int | None = None) -> Result:
+        """Gives weights other values. Undo brings those from before back.
+
+        Args:
+            target: layers, or one weight: `"dense/kernel"`.
+            arrays: a list in the order of `layer.get_weights()`, a dictionary by the weights' names,
+                or the one array for one weight. Each has its weight's shape; dtypes are converted.
+            expect: how many layers the target has to name.
+
+        Raises:
+            ShapeMismatch: an array has another shape than its weight, or there are too many or few.
+            TargetError: there is no such layer or weight.
+        """
+        return self._run(lambda: SetWeights(self._data(target), _arrays(arrays), expect))
+
+    def scale_weights(
+        self, target: Any, factor: float, weight: str | None = None, *, expect: int | None = None
+    ) -> Result:
+        """Multiplies weights (those of floating point) by a number.
+
+        Args:
+            target: layers, or one weight: `"dense/kernel"`.
+            factor: the number.
+            weight: only weights of this name: `"kernel"`.
+            expect: how many layers the target has to name.
+        """
+        return self._run(lambda: ScaleWeights(self._data(target), _number(factor), weight, expect))
+
+    def map_weights(
+        self, target: Any, fn: Any, weight: str | None = None, *, expect: int | None = None
+    ) -> Result:
+        """Puts weights (those of floating point) through a function.
+
+        Args:
+            target, weight, expect: as in `scale_weights`.
+            fn: takes the NumPy array of a weight and returns one of the same shape.
+
+        Raises:
+            EditError: the function fails.
+            ShapeMismatch: it returns another shape.
+        """
+        return self._run(lambda: MapWeights(self._data(target), fn, weight, expect))
+
+    def reinitialize(self, target: Any, *, expect: int | None = None) -> Result:
+        """Draws weights anew from their initializers.
+
+        Args:
+            target: layers, or one weight: `"dense/kernel"`.
+            expect: how many layers the target has to name.
+
+        Raises:
+            StructureError: the layer has variables that a fresh one has not, as after quantization.
+        """
+        return self._run(lambda: Reinitialize(self._data(target), expect))
+
     # -- flags -----------------------------------------------------------------------------------
 
     def freeze(self, *targets: Any, expect: int | None = None) -> Result:
@@ -223,7 +557,7 @@ class EditMethods(ABC, Generic[Result]):
         return self._editor._workspace()
 
     def _data(self, target: Any) -> Any:
-        return self._editor._target(target)
+        return self._editor.target_data(target)
 
     def _optional(self, target: Any) -> Any:
         return None if target is None else self._data(target)
@@ -233,6 +567,25 @@ class EditMethods(ABC, Generic[Result]):
         if not targets:
             raise TargetError("Name the layers to freeze or unfreeze; '**' names all.")
         return targets
+
+
+def _arrays(given: Any) -> Any:
+    """Arrays as data of their own: later changes of what was given do not matter."""
+    if isinstance(given, Mapping):
+        return {str(name): np.array(value) for name, value in given.items()}
+    if isinstance(given, (list, tuple)) and not _is_flat(given):
+        return [np.array(value) for value in given]
+    return [np.array(given)]
+
+
+def _is_flat(given: Any) -> bool:
+    """Whether a list is the values of one vector, and no list of arrays."""
+    return bool(given) and all(isinstance(item, (bool, int, float)) for item in given)
+
+
+def _number(value: Any) -> Any:
+    """A number of NumPy as Python's, so that it is data."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 __all__ = ["Block", "EditMethods"]

@@ -39,6 +39,24 @@ def free_name(name: str, class_name: str, taken: Container[str]) -> str:
     return f"{stem}_{number}"
 
 
+def numbered(name: str, taken: Container[str]) -> str:
+    """A name after another one that is free: `conv`, `conv_1`, `conv_2`."""
+    stem, number = re.sub(r"_\d+$", "", name), 1
+    candidate = name
+    while candidate in taken:
+        candidate = f"{stem}_{number}"
+        number += 1
+    return candidate
+
+
+def shortened(path: str, limit: int) -> str:
+    """`path` without its middle where it is too long: what tells it apart is at its ends."""
+    if len(path) <= limit:
+        return path
+    head = (limit - 1) // 3
+    return f"{path[:head]}…{path[head + 1 - limit :]}"
+
+
 def check_layer_name(name: object) -> str:
     """A name that Keras accepts for a layer.
 

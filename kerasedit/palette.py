@@ -244,7 +244,7 @@ def _layer(
     cls = classes.get(name)
     if cls is None:
         raise EditError(f"There is no layer class {name!r:.80} to put in.")
-    _check_harmless(config, 0)
+    check_harmless(config, 0)
     try:
         with keras.saving.custom_object_scope(dict(custom_objects or {})):
             # Without a name of its own the automatic one is taken without a number, so that a mere
@@ -272,7 +272,7 @@ def _with_nested(value: Any, classes: Mapping[str, type]) -> Any:
     return found
 
 
-def _check_harmless(value: Any, depth: int) -> None:
+def check_harmless(value: Any, depth: int) -> None:
     """Refuses what deserialization would import or run.
 
     Raises:
@@ -288,7 +288,7 @@ def _check_harmless(value: Any, depth: int) -> None:
         if isinstance(value.get("vocabulary"), str):
             raise EditError("A vocabulary is given as a list; no file is read for one.")
         for item in value.values():
-            _check_harmless(item, depth + 1)
+            check_harmless(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_harmless(item, depth + 1)
+            check_harmless(item, depth + 1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .names import shortened
 from .weights.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _draw(axes: Axes, path: str, source: Histogram | None, copy: Histogram | Non
         # Names are not mathematics: "$" and "_" are taken as they are.
         axes.text(x, y, words, transform=axes.transAxes, parse_math=False, **style)
 
-    text(0, 1.16, _shortened(path), fontsize=7, fontweight="bold", va="bottom")
+    text(0, 1.16, shortened(path, _TITLE), fontsize=7, fontweight="bold", va="bottom")
     shown = copy if copy is not None else source
     if shown is None:
         return
@@ -164,11 +165,3 @@ def _alarm(histogram: Histogram) -> str:
     """What is wrong with the values, one line each."""
     counts = {"NaN": histogram.nans, "Inf": histogram.infs}
     return "\n".join(f"{count} {name}" for name, count in counts.items() if count)
-
-
-def _shortened(path: str) -> str:
-    """`path` without its middle where it is too long: the layer and the weight are at its ends."""
-    if len(path) <= _TITLE:
-        return path
-    head = (_TITLE - 1) // 3
-    return f"{path[:head]}…{path[head + 1 - _TITLE :]}"

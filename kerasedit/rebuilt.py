@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from . import _keras
-from .errors import StructureError
 from .graph.build import Built, LayerState, build_model
 from .graph.model_graph import LayerId, ModelGraph
+from .graph.ties import settle_flags
 from .training.compiled import carry_compile, carry_optimizer
 from .weights.bank import Bank
 
@@ -46,7 +46,7 @@ class RebuiltCopy:
         self._source, self._objects = source, objects
         self._custom_objects = custom_objects
         self.compile = compile
-        self._bank = Bank(objects)
+        self._bank = Bank(objects, graph)
         # The latest model and the graph that it was built for: the source until there is a copy.
         self._latest = Built(source, objects)
         self._graph = graph
@@ -66,6 +66,11 @@ class RebuiltCopy:
             self._rebuild(graph, reachable())
         return self._latest.model
 
+    @property
+    def layers(self) -> Objects:
+        """The live layers of the model that was asked for last, by identity."""
+        return self._latest.layers
+
     def layer(self, layer_id: LayerId) -> Any:
         """The live layer of an identity in the model that was asked for last."""
         return self._latest.layers[layer_id]
@@ -78,12 +83,22 @@ class RebuiltCopy:
                     return layer_id
         return None
 
-    def value(self, layer_id: LayerId, index: int) -> np.ndarray | None:
-        """A variable's latest values; None for a layer that has never been built."""
-        layer = self._bank.live(layer_id)
-        if layer is None:
-            return None
-        return keras.ops.convert_to_numpy(_keras.named_variables(layer)[index][1])
+    def live(self, layer_id: LayerId) -> Any | None:
+        """The live layer of the latest model, or of the source before there is one."""
+        return self._bank.live(layer_id)
+
+    def tensor(self, layer_id: LayerId, index: int) -> Any | None:
+        """A variable's latest value, which does not change; None where it is not known yet."""
+        return self._bank.value(layer_id, index)
+
+    def give(self, graph: ModelGraph, layer_id: LayerId, index: int, value: Any) -> None:
+        """Gives a variable another value: in the model where it is that of `graph`, else later."""
+        current = self.built and self._graph.structure == graph.structure
+        if current and layer_id in self._latest.layers:
+            _keras.named_variables(self._latest.layers[layer_id])[index][1].assign(value)
+        else:
+            self._bank.learn(graph)
+            self._bank.put(layer_id, index, value)
 
     def deposit(self, states: Mapping[LayerId, LayerState]) -> None:
         """Keeps the values of layers that an edit brought in."""
@@ -92,23 +107,25 @@ class RebuiltCopy:
     # -- structure -------------------------------------------------------------------------------
 
     def _rebuild(self, graph: ModelGraph, reachable: set[LayerId]) -> None:
+        self._bank.learn(graph)
         built = build_model(
             graph, lambda layer: self._bank.state(graph, layer), self._custom_objects
         )
-        self._check_ties(built)
         for layer_id, layer in built.layers.items():
             old = self._bank.live(layer_id) or self._objects.get(layer_id)
             if old is not None and isinstance(layer, keras.Layer):
                 _keras.carry_holds(old, layer)
+        settle_flags(graph, built.layers)
         # A copy that was left uncompiled may have been compiled since.
         carried = self._carry_compile(built, graph) if self.compile or self.built else (None, None)
         by_hand = self._flags_set_by_hand()
-        # All or nothing: an interrupt before this leaves what there was.
-        self._bank.adopt(built, reachable)
-        self._latest, self._graph, self.built = built, graph, True
-        problem, self._compiled_last = carried
-        if built.model.compiled:
-            self._optimizer = built.model.optimizer
+        problem, compiled_last = carried
+        # All or nothing: an interrupt before this leaves what there was, one in it leaves the whole.
+        try:
+            self._adopt(built, graph, reachable, compiled_last)
+        except BaseException:
+            self._adopt(built, graph, reachable, compiled_last)
+            raise
         if problem:
             warnings.warn(problem, stacklevel=4)
         if by_hand:
@@ -117,6 +134,20 @@ class RebuiltCopy:
                 "those that the editor knows. Use ed.freeze and ed.unfreeze.",
                 stacklevel=4,
             )
+
+    def _adopt(
+        self,
+        built: Built,
+        graph: ModelGraph,
+        reachable: set[LayerId],
+        compiled_last: tuple[keras.Model, ModelGraph] | None,
+    ) -> None:
+        """Makes a model the latest one. Doing it again after an interrupt does the rest."""
+        self._bank.adopt(built, graph, reachable)
+        self._latest, self._graph, self.built = built, graph, True
+        self._compiled_last = compiled_last
+        if built.model.compiled:
+            self._optimizer = built.model.optimizer
 
     def _flags_set_by_hand(self) -> list[str]:
         """The layers of the latest copy whose flags are no longer those that it was built with."""
@@ -127,28 +158,6 @@ class RebuiltCopy:
             and isinstance(layer, keras.Layer)
             and layer.trainable != self._graph.flags.get(layer_id, layer.trainable)
         ]
-
-    def _check_ties(self, built: Built) -> None:
-        """Raises where layers share a variable: each is made anew, and each would get its own."""
-        owners: dict[int, tuple[LayerId, int]] = {}
-        for layer_id, layer in self._objects.items():
-            if layer_id not in built.layers or not isinstance(layer, keras.Layer):
-                continue
-            if isinstance(layer, keras.Model):
-                continue
-            for index, (name, variable, _) in enumerate(_keras.named_variables(layer)):
-                other, place = owners.setdefault(id(variable), (layer_id, index))
-                copies = [
-                    _keras.named_variables(built.layers[i])[at][1]
-                    for i, at in ((other, place), (layer_id, index))
-                    if other != layer_id
-                ]
-                if copies and copies[0] is not copies[1]:
-                    raise StructureError(
-                        f"The layers '{self._objects[other].name}' and '{layer.name}' share the "
-                        f"variable '{name}'. In a copy each would have its own, so this model cannot "
-                        "be copied. Work on the model itself with in_place=True."
-                    )
 
     def _carry_compile(
         self, built: Built, graph: ModelGraph
@@ -184,11 +193,11 @@ class RebuiltCopy:
         """Acts on the model in place where only flags differ; the optimizer follows."""
         if not self.built or self._graph.structure != graph.structure:
             return
-        layers = self._latest.layers
+        present = {*self._latest.layers, *graph.owners}
         changed = [
-            layer_id
-            for layer_id, flag in graph.flags.items()
-            if self._graph.flags.get(layer_id) != flag and layer_id in layers
+            identity
+            for identity, flag in graph.flags.items()
+            if self._graph.flags.get(identity) != flag and identity in present
         ]
         try:
             self._set_flags(changed, graph)
@@ -199,13 +208,17 @@ class RebuiltCopy:
         if changed and self._latest.model.compiled:
             self._refit_optimizer()
 
-    def _set_flags(self, layer_ids: list[LayerId], graph: ModelGraph) -> None:
-        for layer_id in layer_ids:
-            layer, flag = self._latest.layers[layer_id], graph.flags.get(layer_id, True)
+    def _set_flags(self, identities: list[int], graph: ModelGraph) -> None:
+        layers = self._latest.layers
+        for layer_id in identities:
+            if layer_id not in layers:
+                continue  # a variable that layers share
+            layer, flag = layers[layer_id], graph.flags.get(layer_id, True)
             if graph.layers[layer_id].net is not None:
                 _keras.set_own_flag(layer, flag)
             else:
                 _keras.set_layer_flag(layer, flag)
+        settle_flags(graph, layers)
 
     def _refit_optimizer(self) -> None:
         """After flags changed: slots for exactly what trains, none of what is known lost.

@@ -98,6 +98,49 @@ def select(graph: ModelGraph, target: Target) -> list[Entry]:
     return [entry for entry in graph.entries if entry in found]
 
 
+def select_weights(graph: ModelGraph, target: Target) -> list[tuple[Entry, int]]:
+    """The weights that a target names: all of the layers it names, those inside a nested model
+    included, or one as `"dense/kernel"`. Each is a place and a position in `layer.variables`.
+
+    Raises:
+        TargetError: it names neither a layer nor a weight.
+    """
+    if isinstance(target, (list, tuple)) and target:
+        return list(dict.fromkeys(place for t in target for place in select_weights(graph, t)))
+    every = [
+        (f"{entry.path}/{variable.name}", (entry, index))
+        for entry in graph.entries
+        for index, variable in enumerate(graph.layers[entry.layer].variables or ())
+        if variable.weight
+    ]
+    if isinstance(target, str) and target not in graph.by_path:
+        named = [place for path, place in every if path == target]
+        if not named and is_glob(target) and not _matching(graph, target):
+            pattern = _compile(target)
+            named = [place for path, place in every if pattern.fullmatch(path)]
+        if named:
+            return named
+        layer, _, name = target.rpartition("/")
+        if not is_glob(target) and layer in graph.by_path:
+            here = [path.removeprefix(f"{layer}/") for path, (e, _) in every if e.path == layer]
+            there = ", ".join(f"'{weight}'" for weight in here) or "none"
+            raise TargetError(f"The layer '{layer}' has no weight '{name}'. It has {there}.")
+    paths = {entry.path for entry in select(graph, target)}
+    # A nested model has no weights of its own: what is inside it is meant.
+    return [place for _, place in every if not paths.isdisjoint(_and_around(place[0].path))]
+
+
+def _and_around(path: str) -> list[str]:
+    """A path and those of the models around it."""
+    parts = path.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def _matching(graph: ModelGraph, pattern: str) -> list[Entry]:
+    compiled = _compile(pattern)
+    return [entry for entry in graph.entries if compiled.fullmatch(entry.path)]
+
+
 def _select(graph: ModelGraph, target: Target) -> list[Entry]:
     if isinstance(target, str):
         return _by_name(graph, target)
@@ -126,8 +169,7 @@ def _by_name(graph: ModelGraph, name: str) -> list[Entry]:
     if exact is not None:
         return [exact]
     if is_glob(name):
-        pattern = _compile(name)
-        found = [entry for entry in graph.entries if pattern.fullmatch(entry.path)]
+        found = _matching(graph, name)
         if found:
             return found
         raise TargetError(f"No layer matches the pattern '{name}'.")

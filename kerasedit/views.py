@@ -20,12 +20,12 @@ class WeightView:
     """
 
     def __init__(self, editor: Editor, entry: Entry, index: int, spec: VariableSpec) -> None:
-        self._editor, self._entry, self._index = editor, entry, index
+        self._editor, self._entry, self.index = editor, entry, index
         self.name = spec.name
         self.path = f"{entry.path}/{spec.name}"
         self.shape = spec.shape
         self.dtype = spec.dtype
-        self.made_to_train = spec.trainable
+        self._spec = spec
 
     @property
     def size(self) -> int:
@@ -35,12 +35,11 @@ class WeightView:
     @property
     def trainable(self) -> bool:
         """Whether training changes it: it is made to, and its layer trains."""
-        flags = self._editor.graph.effective_flags
-        return self.made_to_train and flags.get(self._entry.layer, True)
+        return self._editor.graph.trains(self._entry.layer, self._spec)
 
     def numpy(self) -> np.ndarray:
         """The values; builds `ed.model` where the source does not have them."""
-        return self._editor.weight_value(self._entry, self._index)
+        return self._editor.weight_value(self._entry, self.index)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
@@ -146,18 +145,17 @@ def count_params(graph: ModelGraph, layer: int) -> int:
 
 def count_trainable(graph: ModelGraph) -> int:
     """The number of weight values that training changes."""
-    flags = graph.effective_flags
     return sum(
         math.prod(weight.shape)
         for layer, weight in weights_under(graph, graph.root)
-        if weight.trainable and flags.get(layer, True)
+        if graph.trains(layer, weight)
     )
 
 
 def weights_under(graph: ModelGraph, layer: int) -> list[tuple[int, VariableSpec]]:
-    """Every weight of a layer or inside a model, with the identity of the layer that owns it."""
+    """Every weight of a layer or inside a model once, with the identity of the layer that has it."""
     found: list[tuple[int, VariableSpec]] = []
-    seen: set[int] = set()
+    seen: set[int] = set()  # layers, and variables that layers share
 
     def visit(layer_id: int) -> None:
         if layer_id in seen:
@@ -165,7 +163,8 @@ def weights_under(graph: ModelGraph, layer: int) -> list[tuple[int, VariableSpec
         seen.add(layer_id)
         spec = graph.layers[layer_id]
         if spec.net is None:
-            found.extend((layer_id, weight) for weight in spec.weights)
+            found.extend((layer_id, weight) for weight in spec.weights if weight.shared not in seen)
+            seen.update(weight.shared for weight in spec.weights if weight.shared is not None)
         else:
             for inner in spec.net.calls_of:
                 visit(inner)

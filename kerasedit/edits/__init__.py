@@ -3,17 +3,38 @@
 from .base import Edit, read_edit
 from .flags import Freeze, FreezeUpTo, Unfreeze
 from .group import Transaction
+from .layers import Configure, Duplicate, Move
+from .regions import Extract, Inline, Nest, ReplaceBetween
 from .structure import Append, Insert, Remove, Rename, Replace, Trim
+from .weights import MapWeights, Reinitialize, ScaleWeights, SetWeights
+from .wiring import AddBranch, AddOutput, Connect, Disconnect, RemoveOutput, SetInput
 
 __all__ = [
+    "AddBranch",
+    "AddOutput",
     "Append",
+    "Configure",
+    "Connect",
+    "Disconnect",
+    "Duplicate",
     "Edit",
+    "Extract",
     "Freeze",
     "FreezeUpTo",
+    "Inline",
     "Insert",
+    "MapWeights",
+    "Move",
+    "Nest",
+    "Reinitialize",
     "Remove",
+    "RemoveOutput",
     "Rename",
     "Replace",
+    "ReplaceBetween",
+    "ScaleWeights",
+    "SetInput",
+    "SetWeights",
     "Transaction",
     "Trim",
     "Unfreeze",

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from .._keras import PLAIN_MODELS
+import numpy as np
+
+from .._keras import PLAIN_MODELS, deferred, preserved_random
+from ..arrays import Store, array_data, read_array
 from ..blocks import Block
 from ..errors import EditError, NameTaken, StructureError, TargetError
-from ..graph.build import LayerState
+from ..graph.build import LayerState, make_layer
 from ..graph.infer import Findings, OnMismatch, infer
 from ..graph.model_graph import (
     Call,
@@ -37,6 +40,21 @@ class Report:
     renamed: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
+    matched: list[tuple[Target, tuple[str, ...]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NewValues:
+    """New values for a variable: `make` gives them from the present ones and the live layer.
+
+    `drawn` tells that they are random, so that making the edit again gives others.
+    """
+
+    layer: LayerId
+    index: int
+    path: str
+    make: Callable[[np.ndarray, Any], np.ndarray]
+    drawn: bool = False
 
 
 @dataclass
@@ -47,6 +65,7 @@ class Workspace:
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     states: dict[LayerId, LayerState] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
+    values: list[NewValues] = field(default_factory=list)
 
     # -- naming layers ---------------------------------------------------------------------------
 
@@ -60,6 +79,7 @@ class Workspace:
         if expect is not None and len(found) != expect:
             names = ", ".join(entry.path for entry in found) or "none"
             raise TargetError(f"{expect} layers were expected and the target names {names}.")
+        self.report.matched.append((target, tuple(entry.path for entry in found)))
         return found
 
     def find_one(self, target: Target, expect: int | None = None) -> Entry:
@@ -135,7 +155,37 @@ class Workspace:
             for model in self._around(owner)
         ]
         models = [replace(m, net=net) if m.id == owner else m for m in models]
+        made_by_class = [m.id for m in models if self.spec(m.id).prototype is not None]
         self.graph = self.graph.with_layers(*models)
+        for model in made_by_class:
+            self._require_makeable(model)
+
+    def _require_makeable(self, model: LayerId) -> None:
+        """Raises where a model that its class made so far has a layer that cannot be made by itself.
+
+        Those of Keras itself can.
+        """
+        for spec in map(self.spec, self.graph.net_of(model).calls_of):
+            if spec.net is None and not spec.cls.__module__.startswith("keras."):
+                with preserved_random(), deferred():
+                    make_layer(spec, self.custom_objects)
+
+    def touch(self, layer: LayerId) -> None:
+        """Lets every call of a layer be inferred anew, as the layer itself is another now."""
+        for owner in dict.fromkeys(e.owner for e in self.graph.entries if e.layer == layer):
+            draft = self.draft_of(owner)
+            draft.calls = [
+                replace(call, stale=True) if call.layer == layer else call for call in draft.calls
+            ]
+            self.adopt(owner, draft)
+
+    def names_in(self, owner: LayerId) -> set[str]:
+        """The names of the layers that a model calls."""
+        return {self.spec(layer).name for layer in self.graph.net_of(owner).calls_of}
+
+    def prefix(self, entry: Entry) -> str:
+        """The path of the model around a layer, with a slash behind it, or nothing for the root."""
+        return entry.path[: len(entry.path) - len(self.spec(entry.layer).name)]
 
     def _around(self, owner: LayerId) -> list[LayerId]:
         """The models that hold a network: itself, and all around it."""
@@ -169,7 +219,8 @@ class Workspace:
         """
         block = block.instance()
         leaving = set(freed)
-        taken = {self.spec(i).name for i in self.graph.net_of(owner).calls_of if i not in leaving}
+        remaining = [i for i in self.graph.net_of(owner).calls_of if i not in leaving]
+        taken = {self.spec(i).name for i in remaining}
         specs = {
             i: spec if i in block.states or spec.net else replace(spec, heritage=heritage)
             for i, spec in block.layers.items()
@@ -194,6 +245,8 @@ class Workspace:
         mine.shape_changes += found.shape_changes
         mine.reinitialized += found.reinitialized
         mine.sliced += found.sliced
+        self.report.dropped += found.lost
+        self.report.warnings += found.untied
 
 
 def _plain(spec: LayerSpec) -> type:
@@ -210,6 +263,9 @@ class Edit:
     """
 
     kind: ClassVar[str]
+    checks: ClassVar[Mapping[str, str]] = {}  # fields that are checked otherwise than by their name
+    keywords: ClassVar[tuple[str, ...]] = ()  # fields without a default that go by their name
+    live: ClassVar[tuple[str, ...]] = ()  # fields that hold no data
 
     def __init_subclass__(cls) -> None:
         if "kind" in cls.__dict__:
@@ -223,22 +279,37 @@ class Edit:
         """The edit in a few words."""
         raise NotImplementedError
 
-    def to_json(self) -> dict[str, Any]:
-        """The edit as JSON; fields that have their default are left out."""
+    def recorded(self, values: Mapping[str, np.ndarray]) -> Edit:
+        """The edit as the history holds it, once it is known which values it gave weights."""
+        return self
+
+    def to_json(self, arrays: Store | None = None) -> dict[str, Any]:
+        """The edit as JSON; fields that have their default are left out.
+
+        Args:
+            arrays: takes up the arrays of the edit; without it they are inline.
+        """
         data: dict[str, Any] = {"edit": self.kind}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
-            if item.default is dataclasses.MISSING or value != item.default:
-                data[item.name] = _to_data(value)
+            has_default = item.default is not dataclasses.MISSING
+            if item.name not in self.live and not (has_default and value == item.default):
+                data[item.name] = _to_data(value, arrays)
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], read_block: Callable[[Any], Block]) -> Self:
+    def from_json(
+        cls,
+        data: Mapping[str, Any],
+        read_block: Callable[[Any], Block],
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> Self:
         """The edit that a JSON object tells.
 
         Args:
             data: the object, `edit` included.
             read_block: makes a block of the JSON of layers; who calls decides what it lets in.
+            arrays: the arrays that the object refers to by name.
 
         Raises:
             EditError: a field is missing, unknown or of the wrong type.
@@ -248,12 +319,20 @@ class Edit:
         unknown = sorted(given.keys() - fields.keys())
         if unknown:
             raise EditError(f"The edit '{cls.kind}' has no {', '.join(map(repr, unknown))}.")
+        for name in cls.live:
+            if name in given:
+                raise EditError(f"In the edit '{cls.kind}', {name!r} cannot be given as data.")
         for name, item in fields.items():
             if name not in given and item.default is dataclasses.MISSING:
                 raise EditError(f"The edit '{cls.kind}' needs {name!r}.")
         values = {}
         for name, value in given.items():
-            values[name] = read_block(value) if name == "block" else check(cls.kind, name, value)
+            if name in _BLOCKS:
+                values[name] = read_block(value)
+            elif name == "arrays":
+                values[name] = _read_arrays(value, arrays)
+            else:
+                values[name] = check(cls.kind, name, value, cls.checks.get(name))
         return cls(**values)
 
     def to_code(self) -> str:
@@ -262,14 +341,21 @@ class Edit:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             required = item.default is dataclasses.MISSING
-            if not required and value == item.default:
-                continue
-            text = _to_code(item.name, value)
-            arguments.append(text if required else f"{item.name}={text}")
-        return f"ed.{self.kind}({', '.join(arguments)})"
+            if required or value != item.default:
+                arguments.append(self._argument(item.name, value, required))
+        return f"ed.{self.kind}({', '.join(filter(None, arguments))})"
+
+    def _argument(self, name: str, value: Any, required: bool) -> str:
+        """An argument in Python; nothing where the method has none of this name."""
+        text = _to_code(name, value)
+        return text if required and name not in self.keywords else f"{name}={text}"
 
 
-def read_edit(data: Any, read_block: Callable[[Any], Block]) -> Edit:
+def read_edit(
+    data: Any,
+    read_block: Callable[[Any], Block],
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> Edit:
     """The edit that a JSON object tells, of whatever class.
 
     Raises:
@@ -282,10 +368,11 @@ def read_edit(data: Any, read_block: Callable[[Any], Block]) -> Edit:
         raise EditError(
             f"There is no edit {data.get('edit')!r}. Known are: {', '.join(sorted(registry))}."
         )
-    return cls.from_json(data, read_block)
+    return cls.from_json(data, read_block, arrays)
 
 
-_TARGETS = ("target", "after", "before", "keep", "input")
+_BLOCKS = ("block", "merge")
+_TARGETS = ("target", "after", "before", "keep", "input", "start", "stop", "source", "into")
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{
         name: (lambda v: is_pattern(v), "a path, a pattern, an index or a list of them")
@@ -296,6 +383,12 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of targets",
     ),
     "name": (lambda v: isinstance(v, str), "a text"),
+    "dtype": (lambda v: isinstance(v, str), "a text"),
+    "shape": (lambda v: is_shape(v), "a list of whole numbers and nulls"),
+    "config": (lambda v: isinstance(v, Mapping), "an object"),
+    "factor": (lambda v: _is_number(v), "a number"),
+    "weight": (lambda v: v is None or isinstance(v, str), "a text"),
+    "flag": (lambda v: isinstance(v, bool), "true or false"),
     "call": (lambda v: v is None or _is_int(v), "a whole number"),
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
@@ -304,13 +397,13 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check(kind: str, name: str, value: Any) -> Any:
-    """A field's value from JSON, checked; lists become tuples.
+def check(kind: str, name: str, value: Any, rule: str | None = None) -> Any:
+    """A field's value from JSON, checked by the rule of that name; lists become tuples.
 
     Raises:
         EditError: it is of the wrong type.
     """
-    good, wanted = _CHECKS[name]
+    good, wanted = _CHECKS[rule or name]
     try:
         fits = good(value)
     except RecursionError as problem:
@@ -320,18 +413,41 @@ def check(kind: str, name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def is_shape(value: Any) -> bool:
+    """Whether a value is a shape: sizes from 1, None where open."""
+    return isinstance(value, (list, tuple)) and all(
+        size is None or (_is_int(size) and size > 0) for size in value
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _to_data(value: Any) -> Any:
+def _to_data(value: Any, arrays: Store | None) -> Any:
     if isinstance(value, Block):
         if value.data is None:
             raise EditError(f"Keras cannot serialize the block {value.code}.")
         return list(value.data)
-    if isinstance(value, tuple):
-        return [_to_data(item) for item in value]
-    return value.to_json() if isinstance(value, Edit) else value
+    if isinstance(value, (tuple, list)):
+        return [_to_data(item, arrays) for item in value]
+    if isinstance(value, np.ndarray):
+        return array_data(value, arrays)
+    if isinstance(value, Mapping):
+        return {key: _to_data(item, arrays) for key, item in value.items()}
+    return value.to_json(arrays) if isinstance(value, Edit) else value
+
+
+def _read_arrays(value: Any, arrays: Mapping[str, np.ndarray] | None) -> Any:
+    if isinstance(value, list):
+        return [read_array(item, arrays) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: read_array(item, arrays) for key, item in value.items()}
+    raise EditError("'arrays' is a list of arrays, or an object of arrays by the names of weights.")
 
 
 def _to_code(name: str, value: Any) -> str:
@@ -339,6 +455,8 @@ def _to_code(name: str, value: Any) -> str:
         return value.code
     if name in _TARGETS:
         return target_code(value)
+    if name == "arrays":
+        return "arrays"
     if name == "targets":
         return ", ".join(target_code(item) for item in value)
     return repr(value)
@@ -359,7 +477,7 @@ def choose_input(work: Workspace, entry: Entry, call: Call, which: Any, argument
     """
     refs = tensors_of(call)
     net = work.graph.net_of(entry.owner)
-    prefix = entry.path[: len(entry.path) - len(work.spec(entry.layer).name)]
+    prefix = work.prefix(entry)
     makers = [prefix + work.spec(net.by_id[ref.call].layer).name for ref in refs]
     listing = ", ".join(f"{i}: '{maker}'" for i, maker in enumerate(makers))
     if not refs:
@@ -389,5 +507,5 @@ def choose_input(work: Workspace, entry: Entry, call: Call, which: Any, argument
 
 def require_free(work: Workspace, owner: LayerId, name: str, path: str) -> None:
     """Raises `NameTaken` where a layer of the model has the name already."""
-    if any(work.spec(i).name == name for i in work.graph.net_of(owner).calls_of):
+    if name in work.names_in(owner):
         raise NameTaken(f"'{path}' cannot be called '{name}': another layer beside it is.")

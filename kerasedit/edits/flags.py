@@ -102,16 +102,21 @@ def with_flags(graph: ModelGraph, entries: Iterable[Entry], value: bool) -> Mode
     whole model's flag is handed down to its other layers first, and then lifted.
     """
     flags = dict(graph.flags)
+
+    def put(layers: Iterable[LayerId], value: bool) -> None:
+        for layer in layers:
+            # What a layer shares with others gets the flag that was set last, as in Keras.
+            flags.update(dict.fromkeys((layer, *graph.held_by(layer)), value))
+
     for entry in entries:
         if value:
             for model in reversed(_models_around(graph, entry)):
                 if model == graph.root and not flags.get(model, True):
-                    flags.update(dict.fromkeys(_inside(graph, model), False))
+                    put(_inside(graph, model), False)
                 flags[model] = True
-        flags[entry.layer] = value
+        put([entry.layer], value)
         if graph.layers[entry.layer].net is not None:
-            for layer in _inside(graph, entry.layer):
-                flags[layer] = value
+            put(_inside(graph, entry.layer), value)
     return graph.with_flags(flags)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from ..blocks import Block
 from ..errors import EditError
 from .base import Edit, Workspace, check, read_edit
@@ -27,12 +29,17 @@ class Transaction(Edit):
             edit.apply(work)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], read_block: Callable[[Any], Block]) -> Self:
+    def from_json(
+        cls,
+        data: Mapping[str, Any],
+        read_block: Callable[[Any], Block],
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> Self:
         edits = data.get("edits")
         if not isinstance(edits, list) or set(data) - {"edit", "label", "edits"}:
             raise EditError("A transaction has a 'label' and a list of 'edits'.")
         label = check(cls.kind, "label", data.get("label", "edits"))
-        return cls(label, tuple(read_edit(edit, read_block) for edit in edits))
+        return cls(label, tuple(read_edit(edit, read_block, arrays) for edit in edits))
 
     def to_code(self) -> str:
         lines = "\n".join(

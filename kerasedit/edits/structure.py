@@ -12,7 +12,7 @@ import keras
 from ..blocks import Block
 from ..errors import EditError, StructureError, TargetError
 from ..graph.infer import OnMismatch, heritage
-from ..graph.model_graph import Call, Entry, LayerId, Network, Ref, iter_refs, map_refs
+from ..graph.model_graph import Call, Entry, LayerId, LayerSpec, Network, Ref, iter_refs, map_refs
 from ..graph.rewrite import Draft
 from ..names import check_layer_name
 from ..targets import Target, is_many, target_text
@@ -47,7 +47,7 @@ class Remove(Edit):
             kept = choose_input(work, entry, call, self.keep, "keep")
             # A layer that feeds itself (a shared one called in a row) is skipped over as a whole.
             kept = stand_in.get(kept, kept)
-            _refuse_other_outputs(work, net, entry, call)
+            refuse_other_outputs(work, net, entry, call)
             stand_in[Ref(call.id)] = kept
             draft.redirect(Ref(call.id), kept)
         draft.discard(call.id for call in calls)
@@ -60,7 +60,7 @@ def _in_turn(work: Workspace, target: Target, expect: int | None, what: str) -> 
     Raises:
         StructureError: an input was named alone.
     """
-    for entry in _without_nested(work.find(target, expect)):
+    for entry in without_nested(work.find(target, expect)):
         if entry.layer not in work.graph.net_of(entry.owner).calls_of:
             continue  # it went with what left before it
         if work.spec(entry.layer).kind != "input":
@@ -69,7 +69,7 @@ def _in_turn(work: Workspace, target: Target, expect: int | None, what: str) -> 
             raise StructureError(f"'{entry.path}' is an input of the model and cannot be {what}.")
 
 
-def _without_nested(entries: list[Entry]) -> list[Entry]:
+def without_nested(entries: list[Entry]) -> list[Entry]:
     """What is inside a removed model goes with it."""
     paths = {entry.path for entry in entries}
 
@@ -80,7 +80,7 @@ def _without_nested(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in entries if not inside(entry.path)]
 
 
-def _refuse_other_outputs(work: Workspace, net: Network, entry: Entry, call: Call) -> None:
+def refuse_other_outputs(work: Workspace, net: Network, entry: Entry, call: Call) -> None:
     """Raises where more than the first output of a call is taken."""
     taken = {
         ref: f"'{work.spec(taker.layer).name}'"
@@ -130,7 +130,7 @@ class Insert(Edit):
         elif self.after is None:
             for call in work.calls(entry, self.call):
                 source = choose_input(work, entry, call, self.input, "input")
-                new = _put(draft, block, source)
+                new = put(draft, block, source)
                 draft.redirect(source, new, only=[call.id])
         else:
             self._between(work, draft, block, entry)
@@ -140,7 +140,7 @@ class Insert(Edit):
         for call in work.calls(entry, self.call):
             source = Ref(call.id)
             before = {c.id for c in draft.calls}
-            new = _put(draft, block, source)
+            new = put(draft, block, source)
             added = {c.id for c in draft.calls} - before
             draft.redirect(source, new, keep=added)
 
@@ -159,7 +159,7 @@ class Insert(Edit):
         if not edges:
             raise StructureError(f"Nothing goes from '{source.path}' to '{entry.path}' directly.")
         for ref, call in edges:
-            draft.redirect(ref, _put(draft, block, ref), only=[call.id])
+            draft.redirect(ref, put(draft, block, ref), only=[call.id])
 
 
 def places(
@@ -203,17 +203,11 @@ def tensor_at(
     return work.graph.net_of(entry.owner).spec(ref)
 
 
-def _put(draft: Draft, block: Block, source: Ref) -> Ref:
+def put(draft: Draft, block: Block, source: Ref) -> Ref:
+    """Puts a block of the workspace on a tensor; returns what it puts out."""
     if len(block.net.input_refs) != 1 or len(block.net.output_refs) != 1:
         raise StructureError("A block to put in takes one tensor and gives one.")
-    return draft.splice(block.net, [source], _Same())
-
-
-class _Same(dict):
-    """The identities of an instantiated block are already its own."""
-
-    def __missing__(self, key: LayerId) -> LayerId:
-        return key
+    return draft.splice(block.net, [source])[0]
 
 
 @dataclass(frozen=True)
@@ -232,7 +226,7 @@ class Append(Edit):
         source = single_output(work)
         draft = work.draft_of(root)
         block = work.add_block(self.block, root)
-        new = _put(draft, block, source)
+        new = put(draft, block, source)
         draft.outputs = map_refs(lambda ref: new if ref == source else ref, draft.outputs)
         work.adopt(root, draft)
         work.infer(self.on_mismatch)
@@ -292,7 +286,7 @@ class Replace(Edit):
         net = work.graph.net_of(entry.owner)
         for call in calls:
             if not _may_have_outputs(block):
-                _refuse_other_outputs(work, net, entry, call)
+                refuse_other_outputs(work, net, entry, call)
             current = next(c for c in draft.calls if c.id == call.id)
             new = _in_place(draft, block, old.kind == "op", current)
             draft.redirect(Ref(call.id), new)
@@ -314,7 +308,7 @@ def _in_place(draft: Draft, block: Block, was_op: bool, call: Call) -> Ref:
     """Calls a block on what a call took."""
     refs, plain = tensors_of(call), _is_plain(block)
     if len(refs) == 1 and (was_op or not plain):
-        return _put(draft, block, refs[0])
+        return put(draft, block, refs[0])
     if not plain:
         raise StructureError(
             f"The layer to replace takes {len(refs)} tensors and the block takes one. Replace it by "
@@ -345,14 +339,16 @@ def _same_arguments(draft: Draft, block: Block, call: Call) -> Ref:
         open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.values())
         kwargs = {k: v for k, v in kwargs.items() if open_ended or k in signature}
     takes_list = len(args) == 1 and isinstance(args[0], (list, tuple)) and len(args[0]) > 1
-    if takes_list and spec.kind == "layer" and not issubclass(spec.cls, _MERGE):
+    if takes_list and spec.kind == "layer" and not is_merge(spec):
         unique = list(dict.fromkeys(iter_refs(args)))
         if len(unique) == 1:
             args = (unique[0],)
     return draft.call(spec.id, args, kwargs)
 
 
-_MERGE = keras.layers.Add.__mro__[1]
+def is_merge(spec: LayerSpec) -> bool:
+    """Whether a layer merges a list of tensors, as `Add` and `Concatenate` do."""
+    return issubclass(spec.cls, keras.layers.Add.__mro__[1])
 
 
 @dataclass(frozen=True)

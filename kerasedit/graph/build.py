@@ -12,8 +12,18 @@ import keras
 
 from .. import _keras
 from ..errors import EditError, StructureError, reason
-from .model_graph import Call, LayerId, LayerSpec, ModelGraph, Network, Ref, map_leaves
+from .model_graph import (
+    Call,
+    LayerId,
+    LayerSpec,
+    ModelGraph,
+    Network,
+    Ref,
+    VariableRef,
+    map_leaves,
+)
 from .read import read_model
+from .ties import tie
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
     Raises:
         StructureError: the class cannot be made from its own configuration.
     """
+    if spec.problem:
+        raise StructureError(spec.problem)
     if spec.kind == "op":
         return _keras.copy_op(spec.prototype, spec.name)
     assert spec.config is not None
@@ -75,10 +87,19 @@ class Builder:
         self.graph = graph
         self.custom_objects = custom_objects
         self.layers: dict[LayerId, Any] = {}
+        self.dropped: set[int] = set()  # variables that gave way to shared ones, by `id`
+        self._given: list[Any] = []  # variables in the arguments of calls
 
     def build(self) -> keras.Model:
         model = self._layer(self.graph.root)
         self._set_flags()
+        self.dropped = tie(self.graph, self.layers)
+        for variable in self._given:
+            if id(variable) in self.dropped:
+                raise StructureError(
+                    f"A call takes the variable '{variable.path}', which several layers share. Such "
+                    "a model cannot be copied. Work on the model itself with in_place=True."
+                )
         return model
 
     def _layer(self, layer_id: LayerId) -> Any:
@@ -117,17 +138,30 @@ class Builder:
 
     def _call_all(self, net: Network) -> dict[Ref, Any]:
         tensors: dict[Ref, Any] = {}
+
+        def find(leaf: Ref | VariableRef) -> Any:
+            return tensors[leaf] if isinstance(leaf, Ref) else self._variable(leaf)
+
         for call in net.calls:
             layer = self._layer(call.layer)
             if isinstance(layer, keras.layers.InputLayer):
                 output = layer.output
             else:
-                output = _keras.with_values_if_needed(
-                    partial(call_on, layer, call, tensors.__getitem__)
-                )
+                output = _keras.with_values_if_needed(partial(call_on, layer, call, find))
             for index, tensor in enumerate(keras.tree.flatten(output)):
                 tensors[Ref(call.id, index)] = tensor
         return tensors
+
+    def _variable(self, ref: VariableRef) -> Any:
+        layer = self.layers.get(ref.layer)
+        if layer is None or not layer.built:
+            raise StructureError(
+                f"A call takes a variable of '{self.graph.layers[ref.layer].name}' before that layer "
+                "is called. Call the layer first."
+            )
+        variable = layer.variables[ref.index]
+        self._given.append(variable)
+        return variable
 
     def _subclass(self, spec: LayerSpec) -> keras.Model:
         """A model of a class of its own whose structure was not edited, made by its own class."""
@@ -186,28 +220,34 @@ def copy_subclass(model: keras.Model, custom_objects: Mapping[str, Any] | None) 
         StructureError: the class cannot be made from its own configuration.
     """
     objects = {type(model).__name__: type(model), **(custom_objects or {})}
+
+    def make() -> keras.Model:
+        made = type(model).from_config(model.get_config())
+        if not made.built:
+            made.build_from_config(model.get_build_config())
+            made.built = True
+        return made
+
     try:
         with keras.saving.custom_object_scope(objects):
-            fresh = type(model).from_config(model.get_config())
-            if not fresh.built:
-                fresh.build_from_config(model.get_build_config())
-                fresh.built = True
+            # A class may compile itself: the optimizer makes a variable of a number.
+            fresh = _keras.with_values_if_needed(make)
     except Exception as problem:
         raise StructureError(
             f"The model '{model.name}' of class {type(model).__name__} cannot be copied: its class "
             "cannot be made from its own configuration. Add get_config() and from_config() to it, "
-            "or work on the model itself with in_place=True."
+            f"or work on the model itself with in_place=True. Keras said: {reason(problem)}"
         ) from problem
     if fresh.name != model.name:
         fresh.name = model.name
     return fresh
 
 
-def call_on(layer: Any, call: Call, tensor_of: Callable[[Ref], Any]) -> Any:
-    """Calls a layer as the graph says, with `tensor_of` in place of every `Ref`."""
+def call_on(layer: Any, call: Call, find: Callable[[Ref | VariableRef], Any]) -> Any:
+    """Calls a layer as the graph says; `find` gives the tensor or variable that is meant."""
 
     def fill(leaf: Any) -> Any:
-        return tensor_of(leaf) if isinstance(leaf, Ref) else leaf
+        return find(leaf) if isinstance(leaf, (Ref, VariableRef)) else leaf
 
     args = map_leaves(fill, call.args)
     kwargs = {name: map_leaves(fill, value) for name, value in call.kwargs.items()}
@@ -237,14 +277,24 @@ def build_model(
         except Exception as problem:
             raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
     with _keras.as_made(builder.layers.values()):
+        twins: list[LayerId] = []
         for layer_id, layer in builder.layers.items():
-            net = graph.layers[layer_id].net
+            net, twin = graph.layers[layer_id].net, graph.layers[layer_id].twin
             if isinstance(layer, keras.Layer) and (net is None or net.opaque):
                 state = supply(layer_id)
                 if state is not None:
                     restore(layer, state, graph.layers[layer_id])
+                elif twin in builder.layers:
+                    twins.append(layer_id)
         for variable in pending:
-            _keras.initialize(variable)
+            if id(variable) not in builder.dropped:
+                _keras.initialize(variable)
+        for layer_id in twins:  # of layers that got their first values just now
+            twin = layer_id
+            while (earlier := graph.layers[twin].twin) in builder.layers:
+                twin = earlier
+            state = capture(builder.layers[twin])
+            restore(builder.layers[layer_id], state, graph.layers[layer_id])
     return Built(model, builder.layers)
 
 

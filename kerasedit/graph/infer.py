@@ -24,11 +24,14 @@ from .model_graph import (
     ModelGraph,
     Network,
     Origin,
+    Ref,
     TensorSpec,
+    VariableRef,
     VariableSpec,
     fresh_id,
 )
 from .read import tensor_spec, variable_specs
+from .ties import follow_variables, leave, put_in_order, with_tokens
 
 OnMismatch = Literal["error", "reinit", "slice"]
 POLICIES: tuple[OnMismatch, ...] = ("error", "reinit", "slice")
@@ -41,6 +44,8 @@ class Findings:
     shape_changes: list[tuple[str, Any, Any]] = field(default_factory=list)
     reinitialized: list[str] = field(default_factory=list)
     sliced: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    untied: list[str] = field(default_factory=list)
 
 
 def show_shape(shape: Any) -> str:
@@ -85,9 +90,11 @@ class _Inference:
         self.findings = Findings()
         self.specs: dict[LayerId, LayerSpec] = {}  # layers with something new
         self.renewed: dict[LayerId, LayerId] = {}  # layers that got another identity
+        self.adopted: list[LayerId] = []  # layers that an edit brought in
         self.abstract: dict[LayerId, Any] = {}  # fresh layers without values
         self.visited: dict[LayerId, bool] = {}  # networks done: did their outputs change?
         self.inherited: set[Origin] = set()  # each old weight has one heir
+        self.given: set[LayerId] = set()  # nested models that were called already
 
     def spec(self, layer_id: LayerId) -> LayerSpec:
         return self.specs.get(layer_id) or self.graph.layers[layer_id]
@@ -115,6 +122,7 @@ class _Inference:
                 or call.stale
                 or inner
                 or call.layer in self.renewed
+                or any(ref.layer in self.renewed for ref in call.variables)
                 or bool(changed and any(ref.call in changed for ref in call.refs))
             )
             outputs = call.outputs
@@ -185,10 +193,15 @@ class _Inference:
                     f"The layer '{path}' takes output {ref.index} of a layer that now has "
                     f"{len(known[ref.call])}."
                 )
+
+        def find(leaf: Ref | VariableRef) -> keras.KerasTensor:
+            if isinstance(leaf, Ref):
+                return _symbol(known[leaf.call][leaf.index])
+            variable = self._variable(Origin(self.renewed.get(leaf.layer, leaf.layer), leaf.index))
+            return keras.KerasTensor(variable.shape, dtype=variable.dtype)
+
         try:
-            result = _keras.with_values_if_needed(
-                lambda: call_on(layer, call, lambda ref: _symbol(known[ref.call][ref.index]))
-            )
+            result = _keras.with_values_if_needed(lambda: call_on(layer, call, find))
         except EditError:
             raise
         except Exception as problem:
@@ -211,14 +224,48 @@ class _Inference:
         assert net is not None
         given = [known[ref.call][ref.index] for ref in call.refs]
         wanted = [net.spec(ref) for ref in net.input_refs]
+        first = spec.id not in self.given
+        self.given.add(spec.id)
         if [g.shape for g in given] == [w.shape for w in wanted]:
             return net.output_specs
         if len(given) == len(wanted) and all(map(_fits, given, wanted)):
             return self._with_inputs(net, given, path)
+        if first and len(given) == len(wanted) and self._is_open(spec):
+            return self._open_to(spec.id, given, path)
         raise ShapeMismatch(
             f"The nested model '{path}' takes {_shapes(wanted)} and would be given "
             f"{_shapes(given)}. Change what comes before it, or give it another input first."
         )
+
+    def _is_open(self, spec: LayerSpec) -> bool:
+        """Whether a nested model can be given inputs of another shape than it was made for."""
+        net = spec.net
+        assert net is not None
+        inner = net.calls_of
+        return spec.prototype is None and not net.opaque and not self.abstract.keys() & inner.keys()
+
+    def _open_to(
+        self, model: LayerId, given: list[TensorSpec], path: str
+    ) -> tuple[TensorSpec, ...]:
+        """Gives a nested model the inputs that it now gets, and infers it with these."""
+        net = self.spec(model).net
+        assert net is not None
+        entries = {ref.call: tensor for ref, tensor in zip(net.input_refs, given, strict=True)}
+        calls = tuple(replace(c, stale=True) if c.id in entries else c for c in net.calls)
+        changed = [replace(self.spec(model), net=replace(net, calls=calls))]
+        for call_id, tensor in entries.items():
+            spec = self.spec(net.by_id[call_id].layer)
+            changed.append(
+                replace(spec, config={**(spec.config or {}), "batch_shape": tensor.shape})
+            )
+        self.graph = self.graph.with_layers(*changed)
+        for spec in changed:
+            self.specs.pop(spec.id, None)
+        self.visited.pop(model)
+        self.network(model, path + "/")
+        net = self.spec(model).net
+        assert net is not None
+        return net.output_specs
 
     def _with_inputs(
         self, net: Network, given: list[TensorSpec], path: str
@@ -242,29 +289,45 @@ class _Inference:
 
     def _compare_weights(self, spec: LayerSpec, layer: Any, path: str) -> None:
         """Looks whether a layer's weights still have their shapes, and renews it if not."""
-        found = variable_specs(layer)
+        put_in_order(spec, layer)
+        found = with_tokens(spec, layer, variable_specs(layer))
         if spec.variables is None:
             self.specs[spec.id] = self._adopt(spec, found, path)
+            self.adopted.append(spec.id)
             return
         old = spec.variables
-        if [v.shape for v in found] == [v.shape for v in old]:
+        if [(v.shape, v.dtype) for v in found] == [(v.shape, v.dtype) for v in old]:
             return
-        if self.on_mismatch == "error" or len(found) != len(old):
-            message = self._describe_mismatch(path, old, found)
-            raise ShapeMismatch(message, of_weights=len(found) == len(old))
+        pairs = _paired(old, found)
+        if self.on_mismatch == "error" and any(
+            before is not None and before.shape != after.shape for before, after in pairs
+        ):
+            raise ShapeMismatch(self._describe_mismatch(path, pairs), of_weights=True)
         origins: dict[int, Origin] = {}
-        for index, (before, after) in enumerate(zip(old, found, strict=True)):
+        for index, (before, after) in enumerate(pairs):
+            if before is None:
+                if after.weight:
+                    self.findings.reinitialized.append(f"{path}/{after.name}")
+                continue
+            place = old.index(before)
             if before.shape == after.shape:
-                origins[index] = Origin(spec.id, index)
+                origins[index] = Origin(spec.id, place)
             elif self.on_mismatch == "slice" and len(before.shape) == len(after.shape):
-                origins[index] = Origin(spec.id, index, overlap=True)
+                origins[index] = Origin(spec.id, place, overlap=True)
                 self.findings.sliced.append(f"{path}/{before.name}")
             else:
                 self.findings.reinitialized.append(f"{path}/{before.name}")
+        kept = {before.name for before, _ in pairs if before is not None}
+        self.findings.lost += [f"{path}/{v.name}" for v in old if v.weight and v.name not in kept]
         new_id = fresh_id()
         self.renewed[spec.id] = new_id
-        variables = tuple(replace(a, name=b.name) for a, b in zip(found, old, strict=True))
-        self.specs[new_id] = replace(spec, id=new_id, variables=variables, origins=origins)
+        variables = tuple(
+            after if before is None else replace(after, name=before.name, shared=before.shared)
+            for before, after in pairs
+        )
+        self.specs[new_id] = replace(
+            spec, id=new_id, variables=variables, origins=origins, twin=None
+        )
 
     def _adopt(self, spec: LayerSpec, found: tuple[VariableSpec, ...], path: str) -> LayerSpec:
         """A new layer's variables are known now; what it inherits is matched by name and shape."""
@@ -299,18 +362,13 @@ class _Inference:
         return None
 
     def _describe_mismatch(
-        self, path: str, old: tuple[VariableSpec, ...], new: tuple[VariableSpec, ...]
+        self, path: str, pairs: list[tuple[VariableSpec | None, VariableSpec]]
     ) -> str:
-        if len(old) != len(new):
-            return (
-                f"The layer '{path}' would have {len(new)} weights and has {len(old)}, so none can "
-                f"be kept. Replace '{path}' too, or change what comes before it."
-            )
         changes = "; ".join(
             f"'{path}/{a.name}' has shape {show_shape(a.shape)} and would need "
             f"{show_shape(b.shape)}"
-            for a, b in zip(old, new, strict=True)
-            if a.shape != b.shape
+            for a, b in pairs
+            if a is not None and a.shape != b.shape
         )
         return (
             f"The weights of layer '{path}' no longer fit: {changes}. Pass on_mismatch=\"reinit\" to "
@@ -333,7 +391,20 @@ class _Inference:
                         for call in spec.net.calls
                     )
                     layers[layer_id] = replace(spec, net=replace(spec.net, calls=calls))
-        return ModelGraph(self.graph.root, layers, flags).compact()
+        graph = ModelGraph(self.graph.root, layers, flags).compact()
+        graph, self.findings.untied = leave(graph, self.renewed.values(), self.adopted)
+        return follow_variables(graph, self.renewed)
+
+
+def _paired(
+    old: tuple[VariableSpec, ...], new: tuple[VariableSpec, ...]
+) -> list[tuple[VariableSpec | None, VariableSpec]]:
+    """Each new variable with the old one that it goes on: by position, else by name."""
+    if len(old) == len(new):
+        return list(zip(old, new, strict=True))
+    # The names of layers inside (a wrapper's) may be others.
+    by_name = {v.name: v for v in old}
+    return [(by_name.get(v.name), v) for v in new]
 
 
 def heritage(old: LayerSpec, mode: Literal["match", "slice", "none"]) -> tuple[Origin, ...]:

@@ -12,11 +12,14 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 LayerId = int
 CallId = int
+Place = tuple[int | str, ...]
 Kind = Literal["layer", "op", "input", "model"]
+
+Leaf = TypeVar("Leaf")
 
 _ids = itertools.count(1)
 
@@ -45,10 +48,19 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class VariableRef:
+    """A layer's variable in the arguments of a call: `ops.einsum("btd,vd->btv", x, e.embeddings)`."""
+
+    layer: LayerId
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class VariableSpec:
     """A variable of a layer. `name` is relative to the layer: `kernel`, `forward_lstm/bias`.
 
     `weight` is False for state that Keras does not count as a weight, such as a dropout's seed.
+    `shared` is a token that the variable has in all layers that it is in, where these are several.
     """
 
     name: str
@@ -56,6 +68,7 @@ class VariableSpec:
     dtype: str
     weight: bool = True
     trainable: bool = True
+    shared: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,10 @@ class LayerSpec:
     is), a live `Lambda`, or a model of a class of its own. `variables` is None until the layer was
     built or inferred. `origins` maps positions in `variables` to where their first values come
     from; `heritage` is what a replacement may inherit, until inference knows its own weights (None
-    for what replaces nothing). `functions` are live arguments that the config can only name.
+    for what replaces nothing). `twin` is the layer that a duplicate starts equal to. `functions` are
+    live arguments that the config can only name. `ties` are the places in the layer of what other
+    layers hold too, each with the token that it has there (see `ties.py`). `problem` says why a layer without a config cannot
+    be made again: inside a model that its own class makes, nothing has to.
     """
 
     id: LayerId
@@ -91,7 +107,10 @@ class LayerSpec:
     prototype: Any = None
     origins: Mapping[int, Origin] = field(default_factory=dict)
     heritage: tuple[Origin, ...] | None = None
+    twin: LayerId | None = None
     functions: Mapping[str, Any] = field(default_factory=dict)
+    ties: Mapping[Place, int] = field(default_factory=dict)
+    problem: str = ""
 
     @property
     def weights(self) -> tuple[VariableSpec, ...]:
@@ -116,6 +135,11 @@ class Call:
     def refs(self) -> tuple[Ref, ...]:
         """The tensors that this call takes, in the order of its arguments."""
         return tuple(iter_refs((self.args, self.kwargs)))
+
+    @cached_property
+    def variables(self) -> tuple[VariableRef, ...]:
+        """The variables of layers that this call takes."""
+        return tuple(iter_leaves(VariableRef, (self.args, self.kwargs)))
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,11 @@ class Network:
         for call in self.calls:
             found.setdefault(call.layer, []).append(call)
         return found
+
+    @cached_property
+    def takes_variables(self) -> bool:
+        """Whether a call takes a variable of a layer."""
+        return any(call.variables for call in self.calls)
 
     @cached_property
     def output_refs(self) -> tuple[Ref, ...]:
@@ -237,6 +266,45 @@ class ModelGraph:
         whole = self.flags.get(self.root, True)
         return {e.layer: whole and self.flags.get(e.layer, True) for e in self.entries}
 
+    @cached_property
+    def owners(self) -> dict[int, list[tuple[LayerId, int]]]:
+        """The layers in which each shared variable is, with its position among their variables."""
+        found: dict[int, list[tuple[LayerId, int]]] = {}
+        for layer_id in self.paths:
+            for index, variable in enumerate(self.layers[layer_id].variables or ()):
+                if variable.shared is not None:
+                    found.setdefault(variable.shared, []).append((layer_id, index))
+        return found
+
+    def held_by(self, layer: LayerId) -> set[int]:
+        """What a layer shares with others: variables by their tokens, and layers it has inside."""
+        spec = self.layers[layer]
+        found = {v.shared for v in spec.variables or () if v.shared is not None}
+        if spec.ties:
+            inside = set(spec.ties.values())
+            found.update(i for i in self.paths if self.layers[i].ties.get(()) in inside)
+        return found - {layer}
+
+    def lets_train(self, token: int) -> bool:
+        """The flag of a shared variable: it has one of its own, set with that of any of its layers."""
+        flag = self.flags.get(token)
+        if flag is None:
+            return all(self.flags.get(layer, True) for layer, _ in self.owners[token])
+        return flag
+
+    def trains(self, layer: LayerId, variable: VariableSpec) -> bool:
+        """Whether training changes a variable of a layer."""
+        if variable.shared is None:
+            flag = self.effective_flags.get(layer, True)
+        else:
+            flag = self.flags.get(self.root, True) and self.lets_train(variable.shared)
+        return variable.trainable and flag
+
+    @property
+    def identities(self) -> set[int]:
+        """All that values are kept for: the layers, and the variables that layers share."""
+        return {*self.layers, *self.owners}
+
     # -- changing --------------------------------------------------------------------------------
 
     def with_layers(
@@ -266,27 +334,34 @@ class ModelGraph:
             waiting.extend(
                 origin.layer for origin in (*spec.origins.values(), *(spec.heritage or ()))
             )
+            if spec.twin is not None:
+                waiting.append(spec.twin)
             if spec.net is not None:
                 waiting.extend(spec.net.calls_of)
         if len(needed) == len(self.layers):
             return self
+        layers = {i: spec for i, spec in self.layers.items() if i in needed}
+        needed.update(v.shared for spec in layers.values() for v in spec.variables or () if v.shared)
         return replace(
-            self,
-            layers={i: spec for i, spec in self.layers.items() if i in needed},
-            flags={i: flag for i, flag in self.flags.items() if i in needed},
+            self, layers=layers, flags={i: f for i, f in self.flags.items() if i in needed}
         )
 
 
 def iter_refs(structure: Any) -> Iterator[Ref]:
     """Every `Ref` in a nested structure, in a fixed order (dicts by sorted key, as Keras's tree)."""
-    if isinstance(structure, Ref):
+    return iter_leaves(Ref, structure)
+
+
+def iter_leaves(cls: type[Leaf], structure: Any) -> Iterator[Leaf]:
+    """Every leaf of a class in a nested structure, in the same order."""
+    if isinstance(structure, cls):
         yield structure
     elif isinstance(structure, Mapping):
         for key in _keys(structure):
-            yield from iter_refs(structure[key])
+            yield from iter_leaves(cls, structure[key])
     elif isinstance(structure, (list, tuple)):
         for item in structure:
-            yield from iter_refs(item)
+            yield from iter_leaves(cls, item)
 
 
 def map_leaves(fn: Any, structure: Any) -> Any:

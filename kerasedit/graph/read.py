@@ -23,12 +23,18 @@ from .model_graph import (
     map_leaves,
 )
 from .rewrite import needed_calls
+from .ties import find_ties
 
 
 class Reader:
-    """Reads one model; `objects` remembers which live layer each identity was read from."""
+    """Reads one model; `objects` remembers which live layer each identity was read from.
 
-    def __init__(self) -> None:
+    With `copied`, every layer will have to be made again, but for what is inside a model of a class
+    of its own: that class makes it. What cannot tell its configuration is an error at once then.
+    """
+
+    def __init__(self, copied: bool = True) -> None:
+        self._copied = copied
         self.specs: dict[LayerId, LayerSpec] = {}
         self.flags: dict[LayerId, bool] = {}
         self.objects: dict[LayerId, Any] = {}
@@ -36,7 +42,14 @@ class Reader:
 
     def read(self, model: keras.Model) -> ModelGraph:
         root = self.layer(model)
+        self.tie()
         return ModelGraph(root, self.specs, self.flags)
+
+    def tie(self) -> None:
+        """Notes what the layers share, when all are read."""
+        specs, flags = find_ties(self.specs, self.objects)
+        self.specs.update(specs)
+        self.flags.update(flags)
 
     def layer(self, operation: Any) -> LayerId:
         """The identity of a layer or op, read on its first use (layers may be shared)."""
@@ -57,7 +70,13 @@ class Reader:
         if isinstance(operation, keras.Model):
             return self._model(layer_id, operation)
         kind = "input" if isinstance(operation, keras.layers.InputLayer) else "layer"
-        config = layer_config(operation)
+        config, problem = None, ""
+        try:
+            config = layer_config(operation)
+        except StructureError as found:
+            if self._copied:
+                raise
+            problem = str(found)
         return LayerSpec(
             layer_id,
             kind,
@@ -66,11 +85,14 @@ class Reader:
             config=config,
             variables=variable_specs(operation) if operation.built else None,
             prototype=prototype_of(operation),
-            functions=live_functions(operation, config),
+            functions=live_functions(operation, config or {}),
+            problem=problem,
         )
 
     def _model(self, layer_id: LayerId, model: keras.Model) -> LayerSpec:
         functional = _keras.functional_of(model)
+        plain = type(model) in _keras.PLAIN_MODELS
+        outside, self._copied = self._copied, self._copied and plain
         if functional is not None:
             net = self._network(model, functional)
         elif isinstance(model, keras.Sequential):
@@ -81,6 +103,7 @@ class Reader:
             )
         else:
             net = self._opaque(model)
+        self._copied = outside
         return LayerSpec(
             layer_id,
             "model",
@@ -90,7 +113,7 @@ class Reader:
             # A functional model's variables are its layers'; of an opaque one only it knows them.
             variables=None,
             net=net,
-            prototype=model if type(model) not in _keras.PLAIN_MODELS else None,
+            prototype=None if plain else model,
         )
 
     def _network(self, model: keras.Model, functional: Any) -> Network:
@@ -153,13 +176,19 @@ class Reader:
         return Network(tuple(calls), [], [], opaque=True)
 
 
-def read_model(model: keras.Model) -> tuple[ModelGraph, dict[LayerId, Any]]:
+def read_model(
+    model: keras.Model, copied: bool = True
+) -> tuple[ModelGraph, dict[LayerId, Any]]:
     """The graph of a built model, and the live layer behind each identity.
+
+    Args:
+        model: what is read.
+        copied: whether its layers will have to be made again.
 
     Raises:
         StructureError: the model is not built, or one of its layers cannot tell its configuration.
     """
-    reader = Reader()
+    reader = Reader(copied)
     return reader.read(model), reader.objects
 
 
@@ -217,5 +246,6 @@ def layer_config(layer: Any) -> dict[str, Any]:
         raise StructureError(
             f"The layer '{layer.name}' of class {cls} cannot tell its configuration, so no copy of "
             f"it can be made. Add a get_config() to {cls} that returns its constructor's arguments "
-            f"(start from super().get_config()). Keras said: {reason(problem)}"
+            "(start from super().get_config()), or work on the model itself with in_place=True. "
+            f"Keras said: {reason(problem)}"
         ) from problem

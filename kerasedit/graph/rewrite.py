@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+import heapq
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .model_graph import Call, CallId, LayerId, Network, Ref, fresh_id, iter_refs, map_refs
@@ -69,24 +70,34 @@ class Draft:
         gone = set(calls)
         self.calls = [call for call in self.calls if call.id not in gone]
 
-    def splice(self, block: Network, inputs: list[Ref], layers: Mapping[LayerId, LayerId]) -> Ref:
+    def splice(
+        self,
+        block: Network,
+        inputs: Sequence[Ref],
+        also: Callable[[LayerId], Mapping[str, Any]] = lambda layer: {},
+    ) -> list[Ref]:
         """Adds the calls of another network on the given tensors; returns what comes out.
 
-        `layers` tells under which identities the block's layers are known here.
+        `also` gives arguments that the calls of a layer get beside their own.
         """
         new: dict[Ref, Ref] = dict(zip(block.input_refs, inputs, strict=True))
         entries = {ref.call for ref in block.input_refs}
         for call in block.calls:
             if call.id in entries:
                 continue
+            kwargs = {**also(call.layer), **call.kwargs}
             first = self.call(
-                layers[call.layer],
+                call.layer,
                 map_refs(new.__getitem__, call.args),
-                {name: map_refs(new.__getitem__, value) for name, value in call.kwargs.items()},
+                {name: map_refs(new.__getitem__, value) for name, value in kwargs.items()},
             )
             for index in range(len(call.outputs) if call.outputs is not None else 1):
                 new[Ref(call.id, index)] = Ref(first.call, index)
-        return new[block.output_refs[0]]
+        return [new[ref] for ref in block.output_refs]
+
+    def change(self, call: CallId, **values: Any) -> None:
+        """Gives a call other arguments (or another layer); it is inferred anew."""
+        self.calls = [replace(c, **values, stale=True) if c.id == call else c for c in self.calls]
 
     def finish(
         self, *, drop_inputs: bool, ops: Collection[LayerId]
@@ -96,6 +107,7 @@ class Draft:
         Inputs that no output depends on any more go only with `drop_inputs`: a nested model's
         callers pass them, and one input always stays. `ops` are what a Sequential cannot hold.
         """
+        self.calls = in_data_order(self.calls)
         by_id = {call.id: call for call in self.calls}
         needed = needed_calls(self.calls, self.outputs)
         entries = [ref.call for ref in iter_refs(self.inputs)]
@@ -119,6 +131,70 @@ class Draft:
         return replace(net, chain=net.chain and is_chain(net, ops)), [
             i for i in dead if i not in alive
         ]
+
+
+def in_data_order(calls: Sequence[Call]) -> list[Call]:
+    """The calls so that each comes after what it takes, else in the order they are in.
+
+    Raises:
+        ValueError: they go round in a circle.
+    """
+    place = {call.id: index for index, call in enumerate(calls)}
+    sources = [{ref.call for ref in call.refs} for call in calls]
+    if all(place[s] < index for index, taken in enumerate(sources) for s in taken):
+        return list(calls)
+    takers: dict[CallId, list[int]] = {}
+    for index, taken in enumerate(sources):
+        for source in taken:
+            takers.setdefault(source, []).append(index)
+    missing = [len(taken) for taken in sources]
+    ready = [index for index, number in enumerate(missing) if not number]
+    ordered: list[Call] = []
+    while ready:
+        call = calls[heapq.heappop(ready)]
+        ordered.append(call)
+        for index in takers.get(call.id, ()):
+            missing[index] -= 1
+            if not missing[index]:
+                heapq.heappush(ready, index)
+    if len(ordered) != len(calls):
+        raise ValueError("the calls go round in a circle")
+    return ordered
+
+
+@dataclass(frozen=True)
+class Region:
+    """The calls between two layers, and the tensors that cross its border.
+
+    `calls` are all calls on a way from a start to a stop, these included, in data order. `enters`
+    are the tensors they take from outside, in the order of their first use; `leaves` those of
+    theirs that are taken outside, or that the network puts out.
+    """
+
+    calls: tuple[Call, ...]
+    enters: tuple[Ref, ...]
+    leaves: tuple[Ref, ...]
+
+
+def region(net: Network, starts: Collection[CallId], stops: Collection[CallId]) -> Region:
+    """The region of a network between two layers; without calls where no way leads along them."""
+    after = downstream(net.calls, starts)
+    before = needed_calls(net.calls, [Ref(stop) for stop in stops])
+    calls = tuple(call for call in net.calls if call.id in after and call.id in before)
+    inside = {call.id for call in calls}
+    enters = dict.fromkeys(ref for call in calls for ref in call.refs if ref.call not in inside)
+    taken = [ref for call in net.calls if call.id not in inside for ref in call.refs]
+    leaves = dict.fromkeys(r for r in (*taken, *net.output_refs) if r.call in inside)
+    return Region(calls, tuple(enters), tuple(leaves))
+
+
+def downstream(calls: Sequence[Call], starts: Collection[CallId]) -> set[CallId]:
+    """Calls, and all that depend on them."""
+    found = set(starts)
+    for call in calls:
+        if any(ref.call in found for ref in call.refs):
+            found.add(call.id)
+    return found
 
 
 def needed_calls(calls: Sequence[Call], outputs: Any) -> set[CallId]:

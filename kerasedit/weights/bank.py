@@ -8,6 +8,7 @@ present. On TensorFlow a kept value shares its memory with the variable until ei
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -23,11 +24,27 @@ SlotKey = tuple[LayerId, int]
 class Bank:
     """The values of every layer that the editor knows, keyed by identities that survive edits."""
 
-    def __init__(self, source: Mapping[LayerId, Any]) -> None:
+    def __init__(self, source: Mapping[LayerId, Any], graph: ModelGraph) -> None:
         self._source = source
         self._live: Mapping[LayerId, Any] = source
         self._kept: dict[LayerId, LayerState] = {}
+        self._put: dict[SlotKey, Any] = {}  # values that the latest model does not have yet
         self.slots: dict[SlotKey, Mapping[str, Any]] = {}
+        # What several layers share is known by its token: it has one value, wherever it was last.
+        self._tokens: dict[SlotKey, int] = {}
+        self._shared: dict[int, Any] = {}
+        self._live_shared: Mapping[int, Any] = {}
+        self.learn(graph)
+        self._live_shared = _shared_variables(source, graph)
+
+    def learn(self, graph: ModelGraph) -> None:
+        """Takes in which variables the layers of a graph share."""
+        for token, owners in graph.owners.items():
+            self._tokens.update(dict.fromkeys(owners, token))
+
+    def _key(self, layer_id: LayerId, index: int) -> SlotKey:
+        token = self._tokens.get((layer_id, index))
+        return (layer_id, index) if token is None else (token, 0)
 
     def deposit(self, states: Mapping[LayerId, LayerState]) -> None:
         """Keeps the values of layers that an edit brought in."""
@@ -37,12 +54,29 @@ class Bank:
         """The layer of the latest model, or of the source before there is one."""
         return self._live.get(layer_id)
 
+    def put(self, layer_id: LayerId, index: int, value: Any) -> None:
+        """Keeps a value for a variable, which the next model gets."""
+        self._put[self._key(layer_id, index)] = value
+
+    def value(self, layer_id: LayerId, index: int) -> Any | None:
+        """The latest value of a variable; None where there is none yet."""
+        key = self._key(layer_id, index)
+        if key in self._put:
+            return self._put[key]
+        layer = self._owner(layer_id)
+        if layer is not None:
+            return _keras.snapshot(_keras.named_variables(layer)[index][1])
+        known = self._known(layer_id)
+        return None if known is None else known.values[index]
+
     def state(self, graph: ModelGraph, layer_id: LayerId) -> LayerState | None:
         """The latest values of a layer; None where it starts fresh."""
         known = self._known(layer_id)
         if known is not None:
             return known
         spec = graph.layers[layer_id]
+        if spec.twin is not None:
+            return self.state(graph, spec.twin) if spec.twin in graph.layers else None
         if not spec.origins:
             return None
         values = tuple(
@@ -51,13 +85,27 @@ class Bank:
         )
         return LayerState(values)
 
-    def _known(self, layer_id: LayerId) -> LayerState | None:
+    def _owner(self, layer_id: LayerId) -> Any | None:
+        """The live layer that has the latest values of an identity, if any has."""
         layer = self._live.get(layer_id)
         if layer is None and layer_id not in self._kept:
             layer = self._source.get(layer_id)
-        if layer is not None:
-            return capture(layer)
-        return self._kept.get(layer_id)
+        return layer
+
+    def _known(self, layer_id: LayerId) -> LayerState | None:
+        layer = self._owner(layer_id)
+        state = capture(layer) if layer is not None else self._kept.get(layer_id)
+        if state is None:
+            return None
+        values = list(state.values)
+        for index in range(len(values)):
+            key = self._key(layer_id, index)
+            if layer is None and key[0] in self._live_shared:
+                values[index] = _keras.snapshot(self._live_shared[key[0]])
+            elif layer is None and key[0] in self._shared:
+                values[index] = self._shared[key[0]]
+            values[index] = self._put.get(key, values[index])
+        return replace(state, values=tuple(values))
 
     def _inherited(self, graph: ModelGraph, origin: Origin) -> Any | None:
         known = self._known(origin.layer)
@@ -65,6 +113,8 @@ class Bank:
         limit = (spec.variables or ())[origin.index].shape
         if known is not None:
             value = known.values[origin.index]
+        elif spec.twin is not None:
+            value = self._inherited(graph, Origin(spec.twin, origin.index))
         elif origin.index in spec.origins:
             value = self._inherited(graph, spec.origins[origin.index])
         else:
@@ -88,7 +138,7 @@ class Bank:
             if spec.net is not None and not spec.net.opaque:
                 continue
             for index, (_, variable, _) in enumerate(_keras.named_variables(layer)):
-                keys.setdefault(id(variable), (layer_id, index))
+                keys.setdefault(id(variable), self._key(layer_id, index))
         return keys
 
     def slots_for(self, graph: ModelGraph, key: SlotKey) -> Mapping[str, Any] | None:
@@ -100,16 +150,24 @@ class Bank:
         origin = spec.origins.get(key[1]) if spec is not None else None
         if origin is None or origin.overlap:
             return None
-        return self.slots_for(graph, (origin.layer, origin.index))
+        return self.slots_for(graph, self._key(origin.layer, origin.index))
 
-    def adopt(self, built: Built, reachable: Iterable[LayerId]) -> None:
+    def adopt(self, built: Built, graph: ModelGraph, reachable: Iterable[LayerId]) -> None:
         """The layers of a new model own their values now; what history can bring back is kept."""
         wanted = set(reachable)
         for layer_id, layer in self._live.items():
             gone = layer_id not in built.layers and layer_id in wanted
             if gone:
                 self._kept[layer_id] = capture(layer)
+        self._shared.update({t: _keras.snapshot(v) for t, v in self._live_shared.items()})
         self._live = built.layers
+        self._live_shared = _shared_variables(built.layers, graph)
+        here = {*built.layers, *self._live_shared}
+        self._put = {
+            key: value
+            for key, value in self._put.items()
+            if key[0] not in here and key[0] in wanted
+        }
         self.forget(wanted)
 
     def forget(self, reachable: Iterable[LayerId]) -> None:
@@ -118,4 +176,16 @@ class Bank:
         self._kept = {
             i: state for i, state in self._kept.items() if i in wanted and i not in self._live
         }
+        self._shared = {
+            t: value for t, value in self._shared.items() if t in wanted and t not in self._live_shared
+        }
         self.slots = {key: value for key, value in self.slots.items() if key[0] in wanted}
+
+
+def _shared_variables(layers: Mapping[LayerId, Any], graph: ModelGraph) -> dict[int, Any]:
+    """The live variables that layers share, by their tokens."""
+    return {
+        token: layers[layer_id].variables[index]
+        for token, ((layer_id, index), *_) in graph.owners.items()
+        if layer_id in layers
+    }

@@ -8,7 +8,7 @@ import keras
 
 from .. import _keras
 from ..errors import TargetError
-from ..targets import is_glob
+from ..targets import select_weights
 from ..views import WeightView
 from .histogram import Histogram, histogram
 
@@ -27,18 +27,9 @@ def weights_named(editor: Editor, target: Any) -> list[WeightView]:
     views = {view.path: view for view in editor.layers}
     if target is None:
         return [weight for view in views.values() for weight in view.weights]
-    if isinstance(target, str) and target not in views:
-        named = [w for view in views.values() for w in view.weights if w.path == target]
-        if named:
-            return named
-        if not is_glob(target) and target.rpartition("/")[0] in views:
-            layer, _, name = target.rpartition("/")
-            there = ", ".join(f"'{w.name}'" for w in views[layer].weights) or "none"
-            raise TargetError(f"The layer '{layer}' has no weight '{name}'. It has {there}.")
-    paths = editor.find(target)
-    # A nested model has no weights of its own: what is inside it is meant.
-    inside = [p for p in views if any(p == path or p.startswith(f"{path}/") for path in paths)]
-    return [weight for path in inside for weight in views[path].weights]
+    found = select_weights(editor.graph, editor.target_data(target))
+    weights = {path: {w.index: w for w in views[path].weights} for path in {e.path for e, _ in found}}
+    return [weights[entry.path][index] for entry, index in found]
 
 
 def histogram_of(editor: Editor, target: Any, bins: int) -> Histogram:

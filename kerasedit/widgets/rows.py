@@ -38,7 +38,6 @@ def _row(
 ) -> dict[str, Any]:
     spec, net = graph.layers[entry.layer], graph.net_of(entry.owner)
     weights = weights_under(graph, entry.layer)
-    flags = graph.effective_flags
     # One row per tensor and in the order that `keep=` counts, so the same row may come twice.
     tensors = dict.fromkeys(t for call in net.calls_of[entry.layer] for t in tensors_of(call))
     flagged = spec.kind in ("layer", "model")
@@ -54,7 +53,7 @@ def _row(
         "params": sum(math.prod(w.shape) for _, w in weights),
         "trainable": view.trainable if flagged else None,
         "trainable_params": sum(
-            math.prod(w.shape) for i, w in weights if w.trainable and flags.get(i, True)
+            math.prod(w.shape) for i, w in weights if graph.trains(i, w)
         ),
         "weights": len(weights),
         "marks": _marks(graph, entry),

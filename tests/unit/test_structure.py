@@ -817,9 +817,15 @@ def test_a_layer_that_cannot_take_the_shape_at_all() -> None:
     assert models.state_of(ed) == before
 
 
-def test_a_nested_model_that_cannot_take_the_shape() -> None:
-    with pytest.raises(ShapeMismatch, match=r"'backbone'.*\(None, 4\).*\(None, 6\)"):
-        Editor(models.nested()).insert(layers.Dense(6), after="x")
+def test_a_nested_model_that_is_given_another_shape() -> None:
+    ed = Editor(models.nested())
+    with pytest.raises(ShapeMismatch, match=r"'backbone/conv1/kernel' has shape \(4, 4\).*\(6, 4\)"):
+        ed.insert(layers.Dense(6), after="x")
+    old = ed.model.get_layer("backbone").get_layer("conv1").get_weights()
+    ed.insert(layers.Dense(6), after="x", on_mismatch="slice")
+    new = ed.model.get_layer("backbone").get_layer("conv1").get_weights()
+    assert same(new[0][:4], old[0]) and same(new[1], old[1])
+    assert ed.model.get_layer("backbone").input_shape == (None, 6)
 
 
 def test_a_shape_that_changes_inside_a_nested_model_changes_what_follows() -> None:

@@ -1,0 +1,287 @@
+"""From two models to what differs between them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import keras
+
+from ..editor import Editor
+from ..graph.model_graph import Call, Entry, LayerId, LayerSpec, Ref
+from ..views import count_params, count_trainable, weights_under
+from .config import ConfigChange, changes, config_of
+from .match import Label, Matching, Wiring, leaves, same_class
+from .result import (
+    Added,
+    Compared,
+    Diff,
+    FlagChange,
+    Reconfigured,
+    Removed,
+    Renamed,
+    Replaced,
+    Rewired,
+    WeightChange,
+)
+from .sides import Side, side_of, source_side
+from .values import digest, file_changes, holds_values, weight_changes
+
+Leaves = list[tuple[Label, Any]]
+Comparable = Editor | keras.Model | str | os.PathLike[str]
+
+
+def diff(
+    a: Comparable,
+    b: Comparable,
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
+) -> Diff:
+    """What differs between two models.
+
+    Args:
+        a, b: each an editor (its edited model), a built Keras model, or the path of a `.keras` or
+            `.h5` file. Nothing is built or changed to find out.
+        custom_objects, safe_mode: for files, as in `Editor`.
+
+    Raises:
+        EditError: one of them is neither.
+        ModelFileError: a file cannot be read.
+        StructureError: a model is not built.
+    """
+    editors = {id(item): item for item in (a, b) if isinstance(item, Editor)}
+    with contextlib.ExitStack() as held:
+        for _, editor in sorted(editors.items()):  # in one order, so that nobody waits for ever
+            held.enter_context(editor.lock)
+        sides = []
+        for this, other in ((a, b), (b, a)):
+            if isinstance(other, Editor) and this is other.source:
+                sides.append(source_side(other))  # whose layers the editor knows by identity
+            else:
+                sides.append(side_of(this, custom_objects=custom_objects, safe_mode=safe_mode))
+        return compare(*sides)
+
+
+def compare(a: Side, b: Side) -> Diff:
+    """What differs between two sides."""
+    return _Comparison(a, b).diff()
+
+
+class _Comparison:
+    def __init__(self, a: Side, b: Side) -> None:
+        self.a, self.b = a, b
+        self.wiring_a, self.wiring_b = Wiring(a.graph), Wiring(b.graph)
+        self.match = Matching(
+            self.wiring_a, self.wiring_b, (partial(digest, a), partial(digest, b))
+        )
+
+    def diff(self) -> Diff:
+        replaced, renamed, reconfigured, rewired, weights, flags = [], [], [], [], [], []
+        for left, right in self._pairs():
+            exchanged = self._exchanged(left, right)
+            if exchanged:
+                replaced.append(self._replaced(left, right))
+            else:
+                renamed += self._renamed(left, right)
+            found, changed = self._inside(left, right)
+            if found:
+                reconfigured.append(Reconfigured(self._path_b(right.id), tuple(found)))
+            weights += changed
+            rewired += self._rewired(left, right)
+            flags += self._flags(left, right)
+        return Diff(
+            _compared(self.a),
+            _compared(self.b),
+            tuple(self._alone(Added, self.b, self.wiring_b, self.match.layers_back)),
+            tuple(self._alone(Removed, self.a, self.wiring_a, self.match.layers)),
+            tuple(replaced),
+            tuple(renamed),
+            tuple(reconfigured),
+            tuple(rewired),
+            tuple(weights),
+            tuple(flags),
+        )
+
+    def _pairs(self) -> Iterator[tuple[LayerSpec, LayerSpec]]:
+        """The layers that match, the models themselves first, then in the data order of `b`."""
+        for right in self.wiring_b.calls_of:
+            left = self.match.layers_back.get(right)
+            if left is not None:
+                yield self.a.graph.layers[left], self.b.graph.layers[right]
+
+    def _path_b(self, layer: LayerId) -> str:
+        return self.b.graph.paths.get(layer, "")
+
+    # -- layers ----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _alone(
+        cls: type[Added], side: Side, wiring: Wiring, known: Mapping[LayerId, LayerId]
+    ) -> Iterator[Added]:
+        """The layers without a match; what is inside of one is told with it."""
+        for layer, entry in _first_entries(side).items():
+            if layer in known or entry.owner not in known:
+                continue
+            own = [w for owner, w in weights_under(side.graph, layer) if owner not in known]
+            params = sum(math.prod(weight.shape) for weight in own)
+            takes = _words(wiring, wiring.takes(wiring.calls_of[layer][0]))
+            yield cls(entry.path, side.graph.layers[layer].cls.__name__, params, takes)
+
+    def _exchanged(self, a: LayerSpec, b: LayerSpec) -> bool:
+        """Whether another layer stands there now, not the same one with changes."""
+        if a.net is not None and b.net is not None:
+            return False
+        if not same_class(a, b):
+            return True
+        if a.id == b.id or a.name == b.name:
+            return False
+        return config_of(a) != config_of(b)
+
+    def _replaced(self, a: LayerSpec, b: LayerSpec) -> Replaced:
+        return Replaced(
+            self._path_b(b.id), self.a.graph.paths[a.id], a.cls.__name__, b.cls.__name__
+        )
+
+    def _renamed(self, a: LayerSpec, b: LayerSpec) -> Iterator[Renamed]:
+        """Another name, or another model around it. Raw ops have names of no consequence."""
+        if b.id == self.b.graph.root or b.kind == "op":
+            return
+        owners = [_first_entries(side)[i].owner for side, i in ((self.a, a.id), (self.b, b.id))]
+        if a.name != b.name or self.match.layers.get(owners[0]) != owners[1]:
+            yield Renamed(self._path_b(b.id), self.a.graph.paths[a.id])
+
+    # -- configuration and weights ---------------------------------------------------------------
+
+    def _inside(
+        self, a: LayerSpec, b: LayerSpec
+    ) -> tuple[list[ConfigChange], list[WeightChange]]:
+        """The changes in the configuration and in the weights of a layer."""
+        same = same_class(a, b)
+        found = list(changes(config_of(a), config_of(b))) if same else []
+        if a.net is not None and b.net is not None and not same:
+            found.append(ConfigChange("class", a.cls.__name__, b.cls.__name__))
+        if not (holds_values(a) and holds_values(b)):
+            return found, []
+        states = self.a.state(a.id), self.b.state(b.id)
+        if same and states[0] is not None and states[1] is not None:
+            found += file_changes(states[0], states[1])
+        old, new = list(self.a.weights(a.id)), list(self.b.weights(b.id))
+        weights = list(weight_changes(self._path_b(b.id), states, old, new))
+        if not same:  # another class may give its weights other shapes and a meaning of their own
+            weights = [w for w in weights if w.shape_before == w.shape_after]
+        return found, weights
+
+    # -- wiring ----------------------------------------------------------------------------------
+
+    def _rewired(self, a: LayerSpec, b: LayerSpec) -> Iterator[Rewired]:
+        if a.kind == "input" or b.kind == "input":
+            return
+        path = self._path_b(b.id)
+        if a.net is not None and b.net is not None and not (a.net.opaque or b.net.opaque):
+            for what, old, new in (
+                ("inputs", a.net.inputs, b.net.inputs),
+                ("outputs", a.net.outputs, b.net.outputs),
+            ):
+                yield from self._ports(path, what, list(leaves(old)), list(leaves(new)))
+        for left, right in self._calls(a.id, b.id):
+            takes = left and self.wiring_a.takes(left), right and self.wiring_b.takes(right)
+            if None not in takes and self.match.same_leaves(*takes):
+                continue
+            yield Rewired(
+                path,
+                "call",
+                _number(self.wiring_a, left) if right is None else _number(self.wiring_b, right),
+                None if takes[0] is None else _words(self.wiring_a, takes[0]),
+                None if takes[1] is None else _words(self.wiring_b, takes[1]),
+            )
+
+    def _ports(self, path: str, what: Literal["inputs", "outputs"], old: Leaves, new: Leaves) -> Iterator[Rewired]:
+        """What enters or leaves a model."""
+        if len(old) == len(new) == 1 and what == "inputs":
+            old, new = [((), old[0][1])], [((), new[0][1])]  # a list of one is fed as the one is
+        if not self.match.same_leaves(old, new):
+            words = _words(self.wiring_a, old), _words(self.wiring_b, new)
+            yield Rewired(path, what, None, *words)
+
+    def _calls(self, a: LayerId, b: LayerId) -> Iterator[tuple[Call | None, Call | None]]:
+        """The calls of a layer that match, and those that only one side has."""
+        for right in self.wiring_b.calls_of[b]:
+            left = self.match.calls_back.get(right.id)
+            yield (None if left is None else self.wiring_a.calls[left]), right
+        for left in self.wiring_a.calls_of[a]:
+            if left.id not in self.match.calls:
+                yield left, None
+
+    # -- flags -----------------------------------------------------------------------------------
+
+    def _flags(self, a: LayerSpec, b: LayerSpec) -> Iterator[FlagChange]:
+        """A flag means nothing where there is nothing to train; that of a model is its layers'."""
+        before = self.a.graph.effective_flags.get(a.id, True)
+        after = self.b.graph.effective_flags.get(b.id, True)
+        if before != after and any(self.a.weights(a.id)) and any(self.b.weights(b.id)):
+            yield FlagChange(self._path_b(b.id), before, after)
+
+
+def _first_entries(side: Side) -> dict[LayerId, Entry]:
+    """Where each layer stands first."""
+    found: dict[LayerId, Entry] = {}
+    for entry in side.graph.entries:
+        found.setdefault(entry.layer, entry)
+    return found
+
+
+def _compared(side: Side) -> Compared:
+    graph = side.graph
+    return Compared(
+        side.title,
+        graph.layers[graph.root].cls.__name__,
+        count_params(graph, graph.root),
+        count_trainable(graph),
+    )
+
+
+# -- wiring in words -----------------------------------------------------------------------------
+
+
+def _words(wiring: Wiring, taken: Leaves) -> tuple[str, ...]:
+    """Tensors by what makes them, constants by their values, both behind the name they go by."""
+    words = []
+    for label, leaf in taken:
+        name = ".".join(part for part in label if isinstance(part, str))
+        text = _maker(wiring, leaf) if isinstance(leaf, Ref) else _constant(leaf)
+        words.append(f"{name}={text}" if name else text)
+    return tuple(words)
+
+
+def _maker(wiring: Wiring, ref: Ref) -> str:
+    """The path of the layer that makes a tensor; which of its outputs and calls, if it has several."""
+    graph, call = wiring.graph, wiring.calls[ref.call]
+    owner = graph.paths.get(wiring.owner[call.id])
+    name = graph.layers[call.layer].name
+    path = name if owner is None else f"{owner}/{name}"
+    if len(call.outputs or ()) > 1:
+        path += f"[{ref.index}]"
+    number = _number(wiring, call)
+    return path if number is None else f"{path} (call {number})"
+
+
+def _number(wiring: Wiring, call: Call | None) -> int | None:
+    """Which call of its layer in its network this is; None where it is the only one."""
+    if call is None:
+        return None
+    calls = wiring.graph.net_of(wiring.owner[call.id]).calls_of[call.layer]
+    return calls.index(call) if len(calls) > 1 else None
+
+
+def _constant(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"array{tuple(value.shape)}"
+    if isinstance(value, slice):
+        parts = [value.start, value.stop, *([value.step] if value.step is not None else [])]
+        return ":".join("" if part is None else str(part) for part in parts)
+    return repr(value)

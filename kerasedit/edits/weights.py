@@ -1,0 +1,265 @@
+"""Edits of weights: their values set, scaled, put through a function, or drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from ..errors import EditError, ShapeMismatch, StructureError, TargetError
+from ..graph.build import call_on, make_layer
+from ..graph.infer import show_shape
+from ..graph.model_graph import Entry, LayerId, VariableSpec
+from ..graph.read import variable_specs
+from ..targets import Target, select_weights, target_text
+from .base import Edit, NewValues, Workspace
+
+
+@dataclass(frozen=True)
+class Place:
+    """A weight of a layer: where it stands, its position in `layer.variables`, what it is."""
+
+    entry: Entry
+    index: int
+    spec: VariableSpec
+
+    @property
+    def path(self) -> str:
+        return f"{self.entry.path}/{self.spec.name}"
+
+
+def places(work: Workspace, target: Target, weight: str | None, expect: int | None) -> list[Place]:
+    """The weights that a target names, each once; `weight` picks those of one name.
+
+    Raises:
+        TargetError: there are none, or the target does not name `expect` layers.
+    """
+    found: dict[tuple[LayerId, int], Place] = {}
+    for entry, index in select_weights(work.graph, target):
+        variable = (work.spec(entry.layer).variables or ())[index]
+        if weight is None or variable.name == weight or variable.name.endswith("/" + weight):
+            found.setdefault((entry.layer, index), Place(entry, index, variable))
+    layers = dict.fromkeys(place.entry.path for place in found.values())
+    if expect is not None and len(layers) != expect:
+        names = ", ".join(layers) or "none"
+        raise TargetError(f"{expect} layers were expected and the target names {names}.")
+    if not found:
+        what = f"a weight '{weight}'" if weight else "weights"
+        raise TargetError(f"None of the layers that {target_text(target)} names has {what}.")
+    work.report.matched.append((target, tuple(place.path for place in found.values())))
+    return list(found.values())
+
+
+def numeric(found: list[Place], target: Target) -> list[Place]:
+    """The weights among these that are floating-point numbers; the others are passed over.
+
+    Raises:
+        EditError: none of them is.
+    """
+    kept = [place for place in found if "float" in place.spec.dtype]
+    if not kept:
+        kinds = ", ".join(f"'{p.path}' ({p.spec.dtype})" for p in found)
+        raise EditError(f"{target_text(target)} names no weights of floating point: {kinds}.")
+    return kept
+
+
+def change_each(
+    work: Workspace, found: list[Place], make: Callable[[Place, np.ndarray], np.ndarray]
+) -> None:
+    """Notes new values down: what `make` gives for each weight and its present value."""
+    for place in found:
+
+        def value(current: np.ndarray, live: Any, place: Place = place) -> np.ndarray:
+            return fitting(make(place, current), place)
+
+        work.values.append(NewValues(place.entry.layer, place.index, place.path, value))
+
+
+def fitting(value: Any, place: Place) -> np.ndarray:
+    """A value in the weight's dtype.
+
+    Raises:
+        ShapeMismatch: it has another shape than the weight.
+        EditError: it is no array of numbers.
+    """
+    try:
+        array = np.asarray(value)
+        if array.shape == place.spec.shape:
+            return array.astype(np.dtype(place.spec.dtype))
+    except (TypeError, ValueError) as problem:
+        raise EditError(f"The value for '{place.path}' is no array: {problem}") from problem
+    raise ShapeMismatch(
+        f"The weight '{place.path}' has shape {show_shape(place.spec.shape)}, and the value for it "
+        f"{show_shape(array.shape)}. Give one of the weight's shape."
+    )
+
+
+@dataclass(frozen=True)
+class SetWeights(Edit):
+    """Gives a layer, or one weight of it, other values."""
+
+    kind: ClassVar[str] = "set_weights"
+    target: Target
+    arrays: Mapping[str, np.ndarray] | Sequence[np.ndarray] = field(compare=False)
+    expect: int | None = None
+
+    def describe(self) -> str:
+        return f"set the weights of {target_text(self.target)}"
+
+    def apply(self, work: Workspace) -> None:
+        found = places(work, self.target, None, self.expect)
+        given = self._by_path(found)
+        change_each(
+            work,
+            [place for place in found if place.path in given],
+            lambda place, current: given[place.path],
+        )
+        for place in found:
+            if place.path in given:
+                fitting(given[place.path], place)  # a preview tells too
+
+    def _by_path(self, found: list[Place]) -> dict[str, Any]:
+        if isinstance(self.arrays, Mapping):
+            by_name = {place.path: place for place in found}
+            by_name |= {place.spec.name: place for place in found}
+            unknown = [name for name in self.arrays if name not in by_name]
+            if unknown:
+                names = ", ".join(f"'{place.spec.name}'" for place in found)
+                raise TargetError(
+                    f"{target_text(self.target)} has no weight {unknown[0]!r}. It has {names}."
+                )
+            return {by_name[name].path: value for name, value in self.arrays.items()}
+        if len(self.arrays) != len(found):
+            names = ", ".join(f"'{p.path}' {show_shape(p.spec.shape)}" for p in found)
+            raise ShapeMismatch(
+                f"{target_text(self.target)} has {len(found)} weights ({names}) and "
+                f"{len(self.arrays)} arrays were given."
+            )
+        return {place.path: value for place, value in zip(found, self.arrays, strict=True)}
+
+
+@dataclass(frozen=True)
+class ScaleWeights(Edit):
+    """Multiplies weights by a number."""
+
+    kind: ClassVar[str] = "scale_weights"
+    target: Target
+    factor: float
+    weight: str | None = None
+    expect: int | None = None
+
+    def describe(self) -> str:
+        which = f"'{self.weight}'" if self.weight else "the weights"
+        return f"scale {which} of {target_text(self.target)} by {self.factor:g}"
+
+    def apply(self, work: Workspace) -> None:
+        if not isinstance(self.factor, (int, float)) or isinstance(self.factor, bool):
+            raise EditError(f"A factor is a number, not {self.factor!r:.80}.")
+        found = numeric(places(work, self.target, self.weight, self.expect), self.target)
+        change_each(work, found, lambda place, current: current * self.factor)
+
+
+@dataclass(frozen=True)
+class MapWeights(Edit):
+    """Puts weights through a function of arrays. As data it is what the function made of them."""
+
+    kind: ClassVar[str] = "map_weights"
+    live: ClassVar[tuple[str, ...]] = ("fn",)
+    target: Target
+    fn: Callable[[np.ndarray], Any] | None = field(default=None, compare=False)
+    weight: str | None = None
+    expect: int | None = None
+    arrays: Mapping[str, np.ndarray] | None = field(default=None, compare=False)
+
+    def describe(self) -> str:
+        name = getattr(self.fn, "__name__", "a function")
+        return f"map the weights of {target_text(self.target)} by {name}"
+
+    def apply(self, work: Workspace) -> None:
+        if self.fn is None:
+            if self.arrays is None:
+                raise EditError("map_weights needs a function of arrays.")
+            SetWeights(self.target, self.arrays, self.expect).apply(work)
+            return
+        if not callable(self.fn):
+            raise EditError(f"map_weights needs a function of arrays, not {self.fn!r:.80}.")
+        found = numeric(places(work, self.target, self.weight, self.expect), self.target)
+        change_each(work, found, self._mapped)
+
+    def _mapped(self, place: Place, current: np.ndarray) -> np.ndarray:
+        assert self.fn is not None
+        try:
+            return keras.ops.convert_to_numpy(self.fn(current.copy()))
+        except Exception as problem:
+            raise EditError(f"The function failed on '{place.path}': {problem!r}") from problem
+
+    def recorded(self, values: Mapping[str, np.ndarray]) -> MapWeights:
+        return replace(self, arrays=dict(values))
+
+    def _argument(self, name: str, value: Any, required: bool) -> str:
+        if name == "arrays":
+            return ""
+        if name == "fn":
+            return getattr(value, "__name__", "function")
+        return super()._argument(name, value, required)
+
+
+@dataclass(frozen=True)
+class Reinitialize(Edit):
+    """Draws weights anew from their initializers."""
+
+    kind: ClassVar[str] = "reinitialize"
+    target: Target
+    expect: int | None = None
+
+    def describe(self) -> str:
+        return f"reinitialize {target_text(self.target)}"
+
+    def apply(self, work: Workspace) -> None:
+        fresh: dict[LayerId, list[np.ndarray]] = {}
+
+        def drawn(place: Place, live: Any) -> np.ndarray:
+            layer = place.entry.layer
+            if layer not in fresh:
+                fresh[layer] = first_values(work, place.entry, live)
+            return fresh[layer][place.index]
+
+        for place in places(work, self.target, None, self.expect):
+            work.report.findings.reinitialized.append(place.path)
+
+            def value(current: np.ndarray, live: Any, place: Place = place) -> np.ndarray:
+                return fitting(drawn(place, live), place)
+
+            new = NewValues(place.entry.layer, place.index, place.path, value, drawn=True)
+            work.values.append(new)
+
+
+def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
+    """The values that a layer's initializers give, in the order of `layer.variables`.
+
+    Raises:
+        StructureError: a fresh layer does not have the variables of this one, as after quantization.
+    """
+    spec = work.spec(entry.layer)
+    layer = make_layer(spec, work.custom_objects)
+    net = work.graph.net_of(entry.owner)
+    if net.opaque:
+        layer.build_from_config(live.get_build_config() or {})
+    elif not layer.built:
+        first = net.calls_of[entry.layer][0]
+
+        def symbol(ref: Any) -> Any:
+            tensor = net.spec(ref)
+            return keras.KerasTensor(tensor.shape, dtype=tensor.dtype, sparse=tensor.sparse)
+
+        call_on(layer, first, symbol)
+    there = [(v.shape, v.dtype) for v in variable_specs(layer)]
+    if there != [(v.shape, v.dtype) for v in spec.variables or ()]:
+        raise StructureError(
+            f"'{entry.path}' has other variables than a fresh {spec.cls.__name__} (it may be "
+            "quantized, or have LoRA enabled), so it cannot be reinitialized."
+        )
+    return [keras.ops.convert_to_numpy(variable) for variable in layer.variables]
