@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from .edits import Edit, Transaction
 from .edits.base import Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
+from .graph.build import LayerState
 from .graph.model_graph import Entry, LayerId, ModelGraph
 from .graph.read import read_model
 from .handback import bind
@@ -28,6 +29,9 @@ from .rebuilt import RebuiltCopy
 from .targets import as_data, select
 from .verify import Verification, same_weights, verify_copy, verify_loaded
 from .views import LayerView
+
+if TYPE_CHECKING:
+    from .differences import Diff
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,11 @@ class Editor(EditMethods["Editor"]):
             if step.edit is None:
                 start = index + 1
         return tuple(self._done[start:])
+
+    @property
+    def reweighted(self) -> frozenset[LayerId]:
+        """The layers whose weights an edit of the history changed."""
+        return frozenset(change.layer for step in self.steps for change in step.values)
 
     @property
     def undo_label(self) -> str | None:
@@ -507,6 +516,11 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             return keras.ops.convert_to_numpy(self._present(entry.layer, index))
 
+    def layer_state(self, layer: LayerId) -> LayerState | None:
+        """The latest values of a layer, without building `ed.model`; None where it starts fresh."""
+        with self.lock:
+            return self._copy.state(self._graph, layer)
+
     def close(self) -> None:
         """Frees the copy and the history. The source and models handed out stay."""
         with self.lock:
@@ -568,6 +582,12 @@ class Editor(EditMethods["Editor"]):
                     raise EditError(
                         "The saved file, loaded back, does not have the weights of the model."
                     )
+                if len(loaded.weights) > len(copy.model.weights):
+                    warnings.warn(
+                        "Layers of the model share weights, and Keras's files do not tell so: in the "
+                        "loaded model each layer has its own, of the same values.",
+                        stacklevel=4,
+                    )
                 if verify is not False:
                     inputs = None if verify is True else verify
                     _require(verify_loaded(source, copy, loaded, inputs))
@@ -604,6 +624,17 @@ class Editor(EditMethods["Editor"]):
         from .summary import summarize
 
         print(summarize(self))
+
+    def diff(self) -> Diff:
+        """What differs between the source and the edited model, which is not built to find out.
+
+        With `in_place` both are one model: only its flags are known from before.
+        """
+        from .differences import compare
+        from .differences.sides import side_of, source_side
+
+        with self.lock:
+            return compare(source_side(self), side_of(self))
 
     # -- subscribers -----------------------------------------------------------------------------
 

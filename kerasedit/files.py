@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from .errors import EditError, ModelFileError
+from . import _keras
+from .errors import EditError, ModelFileError, reason
 from .opening import open_model
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -62,7 +71,7 @@ def save_model(
 ) -> Path:
     """Saves a model so that the file at `path` is the old one or the whole new one, never a part.
 
-    It is written beside, loaded back, given to `check`, and renamed.
+    It is written in a folder beside, loaded back by Keras, given to `check`, and renamed.
 
     Raises:
         ModelFileError: it cannot be written or read back; the old file is as it was.
@@ -72,46 +81,93 @@ def save_model(
         raise ModelFileError(f"A model is saved to {' or '.join(SUFFIXES)}, not to '{file.name}'.")
     if not file.parent.is_dir():
         raise ModelFileError(f"There is no folder '{file.parent}'.")
+    if file.is_dir():
+        raise ModelFileError(f"'{file}' is a folder; a model is saved to a file.")
     try:
         if file.is_symlink():  # a link stays one; what it points to is written
             file = file.resolve()
-        # The name ends as the file's does: Keras chooses the format by it.
-        handle, beside = tempfile.mkstemp(prefix=".new-", suffix=file.suffix, dir=file.parent)
-        os.close(handle)
-    except (OSError, ValueError) as problem:
-        raise ModelFileError(f"Nothing can be written to '{file.parent}': {problem}.") from problem
-    try:
-        model.save(beside)
-        with open(beside, "rb+") as written:
-            os.fsync(written.fileno())
-        # What was made in this process is trusted as it was before. Without its compiled state: an
-        # `.h5` file with a loss given by name is one that Keras 3.15 loads only so.
-        check(load_model(beside, custom_objects=custom_objects, safe_mode=False, compile=False))
-        _copy_mode(file, beside)
-        os.replace(beside, file)
-    except ModelFileError as problem:
-        said = str(problem).replace(beside, str(file))
-        raise ModelFileError(f"What was saved does not load back: {said}") from problem
+        with _folder_beside(file) as beside, _keras.deep_enough(len(_keras.all_layers(model))):
+            new = beside / file.name
+            model.save(new)
+            with open(new, "rb+") as written:
+                os.fsync(written.fileno())
+            check(_load_back(new, custom_objects))
+            if file.exists():
+                os.chmod(new, file.stat().st_mode)
+            os.replace(new, file)
     except EditError:
         raise
-    except OSError as problem:
-        raise ModelFileError(
-            f"'{file}' cannot be written: {problem.strerror or problem}. What was there is unharmed."
-        ) from problem
     except Exception as problem:
         raise ModelFileError(
-            f"The model cannot be saved to '{file}': {problem} What was there is unharmed."
+            f"The model cannot be saved to '{file}': {_why(problem)} What was there is unharmed."
         ) from problem
-    finally:
-        Path(beside).unlink(missing_ok=True)
     return file
 
 
-def _copy_mode(old: Path, new: str) -> None:
-    """`mkstemp` makes private files; a saved model has the rights that `open` would give it."""
-    if old.exists():
-        os.chmod(new, old.stat().st_mode)
-    else:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(new, 0o666 & ~mask)
+def _why(problem: Exception) -> str:
+    """Why nothing could be written, as a sentence: HDF5 tells it among much else."""
+    said = re.search(r"error message = '([^']+)'", str(problem))
+    if said is not None:
+        return f"{said[1]}."
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.strerror}."
+    return reason(problem)
+
+
+def _load_back(file: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:
+    """A model just saved, as Keras itself loads it.
+
+    What was made in this process is trusted as it was before. Without its compiled state: an `.h5`
+    file with a loss given by name is one that Keras 3.15 loads only so.
+    """
+    try:
+        return keras.saving.load_model(
+            file, custom_objects=dict(custom_objects or {}), safe_mode=False, compile=False
+        )
+    except Exception as problem:
+        said = reason(problem).replace(str(file), file.name)
+        raise ModelFileError(
+            f"What was saved as '{file.name}' does not load back; classes and functions that are not "
+            f"registered have to be in custom_objects=. Keras said: {said}"
+        ) from problem
+
+
+_BESIDE = ".new-kerasedit-"
+
+
+@contextlib.contextmanager
+def _folder_beside(file: Path) -> Iterator[Path]:
+    """A folder for what will become `file`, gone afterwards with all that is still in it.
+
+    It is locked, which ends with the process: one that nobody holds was left by a save that was
+    killed, and goes after the next that succeeds.
+    """
+    beside = Path(tempfile.mkdtemp(prefix=_BESIDE, dir=file.parent))
+    lock = _lock(beside)
+    try:
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+    for left in file.parent.glob(f"{_BESIDE}*"):
+        lock = _lock(left)
+        if lock is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Locks a folder until the handle is closed or the process ends; None where that cannot be."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle

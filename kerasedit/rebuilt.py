@@ -91,6 +91,10 @@ class RebuiltCopy:
         """A variable's latest value, which does not change; None where it is not known yet."""
         return self._bank.value(layer_id, index)
 
+    def state(self, graph: ModelGraph, layer_id: LayerId) -> LayerState | None:
+        """The latest values of a layer of `graph`; None where it starts fresh."""
+        return self._bank.state(graph, layer_id)
+
     def give(self, graph: ModelGraph, layer_id: LayerId, index: int, value: Any) -> None:
         """Gives a variable another value: in the model where it is that of `graph`, else later."""
         current = self.built and self._graph.structure == graph.structure

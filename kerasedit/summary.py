@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from .graph.model_graph import Entry, ModelGraph
+from .graph.model_graph import Entry, LayerId, ModelGraph
 from .views import count_params, weights_under
 
 if TYPE_CHECKING:
     from .editor import Editor
 
 
-def status(source: ModelGraph, graph: ModelGraph, entry: Entry) -> str:
-    """How a layer differs from the source: `"added"`, `"changed"` or `""`."""
+def status(
+    source: ModelGraph, graph: ModelGraph, entry: Entry, reweighted: Container[LayerId] = ()
+) -> str:
+    """How a layer differs from the source: `"added"`, `"changed"` or `""`.
+
+    `reweighted` are the layers whose weights edits changed.
+    """
     spec, layer = graph.layers[entry.layer], entry.layer
     if layer not in source.layers:
         heirs = {origin.layer for origin in spec.origins.values()}
         same = any(i in source.layers and source.layers[i].name == spec.name for i in heirs)
         return "changed" if same else "added"
-    if source.layers[layer].name != spec.name:
+    old = source.layers[layer]
+    if old.name != spec.name or layer in reweighted:
+        return "changed"
+    if old.config is not spec.config and repr(old.config) != repr(spec.config):
         return "changed"
     # A flag means nothing where there is nothing to train.
     flags = source.effective_flags.get(layer), graph.effective_flags.get(layer)
@@ -27,7 +36,7 @@ def status(source: ModelGraph, graph: ModelGraph, entry: Entry) -> str:
 
 def summarize(editor: Editor) -> str:
     """A table: layer, output shape, parameters, whether it trains, and how it differs."""
-    graph, source = editor.graph, editor.source_graph
+    graph, source, reweighted = editor.graph, editor.source_graph, editor.reweighted
     rows = [("Layer (type)", "Output shape", "Param #", "Trains", "")]
     for entry, view in zip(graph.entries, editor.layers, strict=True):
         indent = "  " * (view.level - 1)
@@ -38,7 +47,7 @@ def summarize(editor: Editor) -> str:
                 str(view.output_shape),
                 f"{view.params:,}",
                 trains,
-                status(source, graph, entry),
+                status(source, graph, entry, reweighted),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(5)]

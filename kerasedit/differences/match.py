@@ -6,9 +6,10 @@ place in the network.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,14 @@ class Wiring:
         return self.graph.layers[layer].net
 
     def takes(self, call: Call) -> list[tuple[Label, Any]]:
-        """What a call takes: `Ref`s and constants."""
-        return list(leaves((*call.args, dict(call.kwargs))))
+        """What a call takes: `Ref`s, and constants that are no defaults, as Keras records some."""
+        defaults = _defaults(self.graph.layers[call.layer].cls)
+        kwargs = {
+            name: value
+            for name, value in call.kwargs.items()
+            if name not in defaults or not same_constant(value, defaults[name])
+        }
+        return [*leaves(call.args), *leaves(kwargs)]
 
     def source(self, ref: Ref) -> Ref:
         """The tensor where it is made, seen through the borders of models with a single call."""
@@ -406,6 +413,16 @@ def same_constant(a: Any, b: Any) -> bool:
         left, right = np.asarray(a), np.asarray(b)
         return left.shape == right.shape and left.tobytes() == right.tobytes()
     return _equal(a, b)
+
+
+@lru_cache
+def _defaults(cls: type) -> dict[str, Any]:
+    """The arguments of a class's `call` that have a default."""
+    try:
+        parameters = inspect.signature(cls.call).parameters.values()
+    except (AttributeError, TypeError, ValueError):
+        return {}
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 
 def make_rows(editor: Editor) -> list[dict[str, Any]]:
     """A row per layer in data order; see docs/protocol.md."""
-    graph, source = editor.graph, editor.source_graph
+    graph, reweighted = editor.graph, editor.reweighted
     index: dict[tuple[LayerId, LayerId], int] = {}
     for number, entry in enumerate(graph.entries):
         index.setdefault((entry.owner, entry.layer), number)
     return [
-        _row(graph, source, entry, view, index)
+        {
+            **_row(graph, entry, view, index),
+            "status": status(editor.source_graph, graph, entry, reweighted),
+        }
         for entry, view in zip(graph.entries, editor.layers, strict=True)
     ]
 
 
 def _row(
     graph: ModelGraph,
-    source: ModelGraph,
     entry: Entry,
     view: LayerView,
     index: dict[tuple[LayerId, LayerId], int],
@@ -52,12 +54,9 @@ def _row(
         "dtype": view.dtype or "",
         "params": sum(math.prod(w.shape) for _, w in weights),
         "trainable": view.trainable if flagged else None,
-        "trainable_params": sum(
-            math.prod(w.shape) for i, w in weights if graph.trains(i, w)
-        ),
+        "trainable_params": sum(math.prod(w.shape) for i, w in weights if graph.trains(i, w)),
         "weights": len(weights),
         "marks": _marks(graph, entry),
-        "status": status(source, graph, entry),
         "calls": view.calls,
         "inputs": [index[entry.owner, net.by_id[ref.call].layer] for ref in tensors],
         "title": f"{view.class_name} {view.path}",

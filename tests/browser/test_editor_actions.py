@@ -180,6 +180,19 @@ def test_removing_a_merge_asks_what_to_keep(shown: Shown) -> None:
     )
 
 
+def test_a_duplicate(shown: Shown) -> None:
+    widget = shown.widget
+    button(widget, "Duplicate hidden").click()
+    # A second layer takes what the first puts out, which its kernel does not fit.
+    expect(widget.get_by_role("alert")).to_contain_text("'hidden_1/kernel'")
+    button(widget, "Duplicate conv").click()
+    alert = widget.get_by_role("alert")
+    expect(alert).to_contain_text("'conv_1/kernel'")
+    button(widget, "Duplicate flat").click()
+    expect(row(widget, "flat_1")).to_be_visible()
+    assert shown.python("print(ed.history[-1].to_code())") == "ed.duplicate('flat')"
+
+
 def test_undo_and_redo(shown: Shown) -> None:
     widget = shown.widget
     toggle(widget, "conv").click()

@@ -56,7 +56,6 @@ export interface Info {
   reason: string;
   /** A free variable name that the kernel proposes. */
   variable: string;
-  can_duplicate?: boolean;
   /** The widget's own id, by which the page can ask its manager whether the kernel is still there. */
   model_id?: string;
 }

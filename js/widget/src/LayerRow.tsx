@@ -186,14 +186,12 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
       {editable && inside && (
         <>
           <Button {...common} label={`Replace ${path}`} icon="replace" onClick={() => open("replace")} />
-          {store.info.value?.can_duplicate && (
-            <Button
-              {...common}
-              label={`Duplicate ${path}`}
-              icon="copy"
-              onClick={() => void store.edit({ edit: "duplicate", target: path }, path)}
-            />
-          )}
+          <Button
+            {...common}
+            label={`Duplicate ${path}`}
+            icon="copy"
+            onClick={() => void store.edit({ edit: "duplicate", target: path }, path)}
+          />
           <Button {...common} label={`Rename ${path}`} icon="rename" onClick={() => (store.renaming.value = path)} />
           <Button {...common} label={`Remove ${path}`} icon="remove" onClick={() => store.remove(path)} />
         </>
