@@ -278,12 +278,9 @@ def test_add_output_classes_without_losing_the_old_ones() -> None:
 
 
 def test_join_two_models_whose_layer_names_collide() -> None:
-    first, second = convnet(), scramble(
-        keras.Sequential(
-            [keras.Input((4,)), layers.Dense(3, name="dense1"), layers.Dense(2, name="dense2")],
-            name="after",
-        )
-    )  # fmt: skip
+    first = convnet()
+    stack = [keras.Input((4,)), layers.Dense(3, name="dense1"), layers.Dense(2, name="dense2")]
+    second = scramble(keras.Sequential(stack, name="after"))
     ed = Editor(first).append(second)
     wanted = through(PICTURES, *first.layers, *second.layers)
     assert same(ed.model(PICTURES), wanted)
