@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import io
 import random
 import sys
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
+from keras.src.ops.function import Function
 from keras.src.saving import saving_lib
 
 from .graph.model_graph import map_leaves
@@ -113,19 +116,68 @@ def copy_op(op: Any, name: str) -> Any:
     return fresh
 
 
-def copy_lambda(layer: Any, name: str) -> Any:
-    """A Lambda with the very function of another: its config would hold marshalled bytecode.
+@functools.cache
+def op_classes() -> dict[str, type]:
+    """Keras's raw ops by the names that data has for them: `"numpy.Add"`, `"nn.Relu"`.
+
+    `keras.ops` exports functions only; they make objects of these classes.
+    """
+    found: dict[str, type] = {}
+    waiting: list[type] = [keras.Operation]
+    while waiting:
+        for cls in waiting.pop().__subclasses__():
+            waiting.append(cls)
+            package, _, module = cls.__module__.rpartition(".")
+            if package.startswith("keras.src.") and not issubclass(cls, (keras.Layer, Function)):
+                found[f"{module}.{cls.__name__}"] = cls
+    return found
+
+
+def same_op(a: Any, b: Any) -> bool:
+    """Whether two raw ops compute the same: one class, and all attributes but names and calls."""
+    books = ("name", "_inbound_nodes", "_outbound_nodes", "_auto_config", "_lock")
+    left, right = ({k: v for k, v in vars(op).items() if k not in books} for op in (a, b))
+    return type(a) is type(b) and left.keys() == right.keys() and _alike(left, right)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if hasattr(a, "__array__") and hasattr(b, "__array__"):
+        left, right = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+        return left.dtype == right.dtype and np.array_equal(left, right)
+    if isinstance(a, keras.KerasTensor) or isinstance(b, keras.KerasTensor):
+        return a is b
+    return type(a) is type(b) and (a is b or a == b)
+
+
+def made_as(tensor: Any, op: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a symbolic tensor was made by an op like another, called with these arguments."""
+    found, number, _ = tensor._keras_history
+    made, given = _arguments(found, number)
+    kept = {name: value for name, value in kwargs.items() if value is not None}
+    there = {name: value for name, value in given.items() if value is not None}
+    return same_op(found, op) and _alike(list(made), list(args)) and _alike(there, kept)
+
+
+def lambda_arguments(layer: Any) -> dict[str, Any]:
+    """What a Lambda was given: its config would hold marshalled bytecode.
 
     The output shape that was given to the constructor has no public accessor.
     """
-    fresh = keras.layers.Lambda(
-        layer.function,
-        output_shape=layer._output_shape,
-        mask=layer.mask,
-        arguments=layer.arguments,
-        name=name,
-        dtype=layer.dtype_policy,
-    )
+    return {
+        "function": layer.function,
+        "output_shape": layer._output_shape,
+        "mask": layer.mask,
+        "arguments": layer.arguments,
+    }
+
+
+def copy_lambda(layer: Any, name: str) -> Any:
+    """A Lambda with the very function of another."""
+    fresh = keras.layers.Lambda(**lambda_arguments(layer), name=name, dtype=layer.dtype_policy)
     fresh.trainable = layer.trainable
     return fresh
 
@@ -215,7 +267,7 @@ def parts(layer: Any) -> dict[tuple[int | str, ...], Any]:
             hold(value, (*place, name))
         for number, child in enumerate(node._layers):
             # The graph of a model holds its layers where they cannot be replaced.
-            if not isinstance(node, keras.Model) and not isinstance(child, keras.Model):
+            if not isinstance(node, keras.Model):
                 found[*place, number] = child
             visit(child, (*place, number))
 
@@ -427,6 +479,11 @@ def pinned_variables(layer: Any) -> list[Any]:
     return pinned
 
 
+def _remember_pinned(layer: Any, variables: Iterable[Any]) -> None:
+    """A layer that is built refuses to be given a variable of a layer inside, as an attribute."""
+    vars(layer)["_kerasedit_pinned"] = tuple(variables)
+
+
 def carry_holds(old: Any, new: Any) -> None:
     """What is held back inside a layer that itself trains: sublayers (`_layers`) and variables.
 
@@ -439,7 +496,7 @@ def carry_holds(old: Any, new: Any) -> None:
     pairs = list(zip(named_variables(old), named_variables(new), strict=False))
     mine = tuple(fresh for (_, v, _), (_, fresh, _) in pairs if id(v) in held)
     if mine:
-        new._kerasedit_pinned = mine
+        _remember_pinned(new, mine)
     if not new.trainable:
         return
     waiting = [(old, new)] if old.trainable else []
@@ -456,7 +513,7 @@ def set_layer_flag(layer: Any, value: bool) -> None:
     """`layer.trainable = value`, except that variables pinned by hand stay pinned."""
     pinned = pinned_variables(layer) if layer.trainable else getattr(layer, "_kerasedit_pinned", ())
     if not value:
-        layer._kerasedit_pinned = tuple(pinned)
+        _remember_pinned(layer, pinned)
     # TensorFlow's tracking drops a set to the same value; layers inside may still differ.
     type(layer).trainable.fset(layer, value)
     for variable in pinned:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import math
+import re
+import zipfile
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -19,15 +23,21 @@ Store = MutableMapping[str, np.ndarray]
 def array_data(array: np.ndarray, store: Store | None) -> dict[str, Any]:
     """The JSON of an array: `{"array": key}` of the store, or without one its bytes inline.
 
-    What NumPy itself does not know (`bfloat16`, `int4`) stands in the store as bytes.
+    The key is made of what the array holds, so that equal ones are kept once, and JSON never takes
+    another array for the one it means. What NumPy itself does not know (`bfloat16`, `int4`) stands
+    in the store as bytes.
     """
-    found = np.ascontiguousarray(array).reshape(np.shape(array))
+    native = np.asarray(array).astype(array.dtype.newbyteorder("="), copy=False)
+    found = np.ascontiguousarray(native).reshape(native.shape)
     data: dict[str, Any] = {"dtype": found.dtype.name, "shape": list(found.shape)}
     if store is None:
         return {**data, "base64": base64.b64encode(found.tobytes()).decode("ascii")}
-    key = f"array_{len(store)}"
     plain = found.dtype.kind in "biufc" and found.dtype.isbuiltin == 1
-    store[key] = found if plain else np.frombuffer(found.tobytes(), np.uint8)
+    kept = found if plain else np.frombuffer(found.tobytes(), np.uint8)
+    digest = hashlib.sha256(f"{data['dtype']} {data['shape']} ".encode())
+    digest.update(kept.reshape(-1).view(np.uint8))
+    key = f"array_{digest.hexdigest()[:24]}"
+    store[key] = kept
     return {**data, "array": key}
 
 
@@ -61,3 +71,63 @@ def _shaped(flat: np.ndarray, shape: Any) -> np.ndarray:
     found = flat.reshape(sizes)
     found.flags.writeable = False
     return found
+
+
+# -- the file beside the JSON --------------------------------------------------------------------
+
+_KEY = re.compile(r"array_[0-9a-f]{24}")
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a store, uncompressed: what is random does not get smaller."""
+    np.savez(file, **{key: arrays[key] for key in sorted(arrays)})
+
+
+def read_npz(file: Path) -> dict[str, np.ndarray]:
+    """The store of a file that nobody vouches for: no more is read than the file has bytes.
+
+    Raises:
+        EditError: it is missing, damaged, compressed, or holds anything but arrays of numbers.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > file.stat().st_size:
+                raise ValueError("it says that it holds more than it has room for")
+            return {
+                member.filename.removesuffix(".npy"): _read_member(archive, member)
+                for member in members
+            }
+    except FileNotFoundError as problem:
+        raise EditError(f"The file of arrays '{file}' is missing.") from problem
+    except Exception as problem:
+        raise EditError(f"'{file}' is no file of arrays, or damaged: {problem}.") from problem
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    if not _KEY.fullmatch(member.filename.removesuffix(".npy")):
+        raise ValueError(f"it holds {member.filename!r:.80}, which is no array of a recipe")
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("it is compressed")
+    with archive.open(member) as stream:
+        # `np.load` would make room for whatever the header says.
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"an array has the format {version}")
+        shape, transposed, dtype = np.lib.format.read_array_header_1_0(stream)
+        data = stream.read()
+    if dtype.kind not in "biufc" or transposed:
+        raise ValueError("it holds something else than plain arrays of numbers")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"an array of shape {shape} has {len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def is_store(file: Path) -> bool:
+    """Whether a file is one of arrays that `write_npz` wrote."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except Exception:
+        return False
+    return bool(names) and all(_KEY.fullmatch(name.removesuffix(".npy")) for name in names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,8 +33,7 @@ from .names import is_automatic
 class Block:
     """A piece of a network with the layers in it and the values of those that have weights.
 
-    `net` takes its tensors from calls that stand for whatever the block is put on. `data` is the
-    JSON of the layers, in Keras's own serialization, or None where Keras cannot serialize them.
+    `net` takes its tensors from calls that stand for whatever the block is put on.
     """
 
     layers: Mapping[LayerId, LayerSpec]
@@ -42,7 +41,6 @@ class Block:
     net: Network
     states: Mapping[LayerId, LayerState]
     code: str
-    data: tuple[Any, ...] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:  # what the history of an editor shows
         return f"Block({self.code})"
@@ -86,7 +84,6 @@ class Block:
             move(self.net),
             {new[i]: state for i, state in self.states.items()},
             self.code,
-            self.data,
         )
 
     def _nets(self) -> list[Network]:
@@ -220,7 +217,6 @@ def _from_layers(objects: list[Any], fresh: list[Any] | None = None) -> Block:
         Network(tuple(calls), [Ref(entry.id)], [ref]),
         _states(reader),
         names[0] if len(names) == 1 else f"[{', '.join(names)}]",
-        _serialized(objects),
     )
 
 
@@ -257,7 +253,6 @@ def _from_function(function: Callable[..., Any], on: TensorSpec | None) -> Block
         root.net,
         _states(reader),
         getattr(function, "__name__", "function"),
-        _serialized([traced]),
     )
 
 
@@ -267,13 +262,6 @@ def _states(reader: Reader) -> dict[LayerId, LayerState]:
         for layer_id, layer in reader.objects.items()
         if isinstance(layer, keras.Layer) and reader.specs[layer_id].variables is not None
     }
-
-
-def _serialized(objects: list[Any]) -> tuple[Any, ...] | None:
-    try:
-        return tuple(keras.saving.serialize_keras_object(item) for item in objects)
-    except Exception:
-        return None
 
 
 def layer_code(layer: Any) -> str:

@@ -7,6 +7,7 @@ Exit status: 0, 1 (something failed, the reason is on stderr) or 2 (usage).
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -48,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("file", metavar="FILE", help="a .keras or .h5 file")
     summary.set_defaults(run=_summary)
 
+    diff = commands.add_parser("diff", help="tell what differs between two saved models")
+    diff.add_argument("a", metavar="A", help="a .keras or .h5 file")
+    diff.add_argument("b", metavar="B", help="another one")
+    diff.add_argument("--json", action="store_true", help="print JSON")
+    diff.set_defaults(run=_diff)
+
     demo = commands.add_parser(
         "demo",
         help="open the quick start in JupyterLab",
@@ -59,16 +66,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _summary(options: argparse.Namespace) -> None:
-    # TensorFlow's notes on the machine are no part of the answer.
+def _quiet() -> None:
+    """TensorFlow's notes on the machine are no part of the answer."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
+def _summary(options: argparse.Namespace) -> None:
+    _quiet()
     from kerasedit import EditError, Editor
 
     try:
         Editor(options.file).summary()  # prints it
     except EditError as error:
         raise Failure(error) from error
+
+
+def _diff(options: argparse.Namespace) -> None:
+    _quiet()
+    from kerasedit import EditError, diff
+
+    try:
+        found = diff(options.a, options.b)
+    except EditError as error:
+        raise Failure(error) from error
+    print(json.dumps(found.to_json(), indent=2) if options.json else found.text(limit=None))
 
 
 def _demo(options: argparse.Namespace) -> None:

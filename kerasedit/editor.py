@@ -15,7 +15,7 @@ import numpy as np
 
 from . import _keras
 from .edits import Edit, Transaction
-from .edits.base import Report, Workspace
+from .edits.base import NewValues, Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
 from .graph.build import LayerState
@@ -29,9 +29,11 @@ from .rebuilt import RebuiltCopy
 from .targets import as_data, select
 from .verify import Verification, same_weights, verify_copy, verify_loaded
 from .views import LayerView
+from .weights.bank import SlotKey
 
 if TYPE_CHECKING:
     from .differences import Diff
+    from .recipe import Recipe, Replay
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class ValueChange:
 class _Step:
     """An entry of the history: the edit (None for a reset) and the graphs around it.
 
-    `matched` has, for each single edit, its targets and the paths that these named.
+    `matched` has, for each single edit, its targets and the paths that these named. `brought` are
+    the layers that came with weights of their own.
     """
 
     edit: Edit | None
@@ -71,6 +74,7 @@ class _Step:
     lines: tuple[str, ...] = ()
     values: tuple[ValueChange, ...] = ()
     matched: tuple[tuple[tuple[Any, tuple[str, ...]], ...], ...] = ()
+    brought: frozenset[LayerId] = frozenset()
 
     @property
     def label(self) -> str:
@@ -95,6 +99,7 @@ class Editor(EditMethods["Editor"]):
         source: the model given; it is never changed (but with `in_place`).
         preview: the editing methods again, each returning a `Plan` and changing nothing.
         lock: held while the editor changes; hold it for several looks at one state.
+        replay: what the last `Recipe.apply` on this editor did, edit by edit; None before one.
 
     Raises:
         EditError: what is given is no model or path.
@@ -131,9 +136,13 @@ class Editor(EditMethods["Editor"]):
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
         self._transaction: list[Edit] | None = None
+        # What edits gave weights since an operation began that is done whole or not at all.
+        self._journal: list[tuple[ValueChange, Any]] = []
+        self._depth = 0
         self._revision = 0
         self._subscribers: list[Callable[[Event], Any]] = []
         self._shown: Any = None
+        self.replay: Replay | None = None
         self.preview = Preview(self)
         if graph.net.opaque:
             _ = self.model  # whether such a model can be copied is only known by doing it
@@ -257,20 +266,24 @@ class Editor(EditMethods["Editor"]):
         self._copy.deposit(work.states)
         edit = edit.recorded({v.path: keras.ops.convert_to_numpy(v.after) for v in values})
         lines, matched = report_lines(work.report), (tuple(work.report.matched),)
-        self._push(_Step(edit, self._graph, work.graph, lines, values, matched))
+        brought = frozenset(work.states)
+        self._push(_Step(edit, self._graph, work.graph, lines, values, matched, brought))
         for text in work.report.warnings:
             warnings.warn(text, stacklevel=5)
 
     def _new_values(self, work: Workspace) -> tuple[ValueChange, ...]:
         """The values that an edit gives weights; nothing is written yet."""
-        found: dict[tuple[LayerId, int], ValueChange] = {}
-        for new in work.values:
-            key = new.layer, new.index
-            before = self._present(*key)
-            current = found[key].after if key in found else keras.ops.convert_to_numpy(before)
-            after = new.make(current, self._copy.live(new.layer))
-            found[key] = ValueChange(*key, new.path, before, after, new.drawn)
-        return tuple(found.values())
+        news: dict[SlotKey, NewValues] = {}
+        for new in work.values:  # a variable that layers share is changed once
+            news.setdefault(self._copy.key(self._graph, new.layer, new.index), new)
+        if self._copy.has_heirs(self._graph, news):
+            _ = self.model  # what is to start with the values from before gets them now
+        found: list[ValueChange] = []
+        for new in news.values():
+            before = self._present(new.layer, new.index)
+            after = new.make(keras.ops.convert_to_numpy(before), self._copy.live(new.layer))
+            found.append(ValueChange(new.layer, new.index, new.path, before, after, new.drawn))
+        return tuple(found)
 
     def _present(self, layer: LayerId, index: int) -> Any:
         """A variable's latest value; `ed.model` is built where only it can know that."""
@@ -305,39 +318,47 @@ class Editor(EditMethods["Editor"]):
         return Workspace(self._graph, self._custom_objects)
 
     def _push(self, step: _Step) -> None:
-        self._move(step.after)
-        self._give([(change, change.after) for change in step.values])
-        self._done.append(step)
-        self._undone.clear()
+        with self._all_or_nothing():
+            self._make_again(step)
+            self._done.append(step)
+            self._undone.clear()
+            if self._transaction is not None and step.edit is not None:
+                self._transaction.append(step.edit)
         if self._transaction is None:
             self._announce("edit" if step.edit else "reset", step)
-        elif step.edit is not None:
-            self._transaction.append(step.edit)
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Takes back all that was done inside, if an error or an interrupt leaves it."""
+        graph, done, undone = self._graph, list(self._done), list(self._undone)
+        edits, mark = list(self._transaction or ()), len(self._journal)
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._move(graph)
+            for change, value in reversed(self._journal[mark:]):
+                self._copy.give(graph, change.layer, change.index, value)
+            del self._journal[mark:]
+            self._done[:], self._undone[:] = done, undone
+            if self._transaction is not None:
+                self._transaction[:] = edits
+            raise
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._journal.clear()
 
     def _move(self, graph: ModelGraph) -> None:
-        """Makes another graph the current one, or none after an error or an interrupt.
-
-        Flags act on the built copy at once.
-        """
-        before = self._graph
-        try:
-            self._graph = graph
-            self._copy.follow(graph)
-        except BaseException:
-            self._graph = before
-            self._copy.follow(before)
-            raise
+        """Makes another graph the current one. Flags act on the built copy at once."""
+        self._graph = graph
+        self._copy.follow(graph)
 
     def _give(self, values: list[tuple[ValueChange, Any]]) -> None:
-        """Gives weights other values, on the built copy at once; all or none after an interrupt."""
-        before = [(change, self._present(change.layer, change.index)) for change, _ in values]
-        try:
-            for change, value in values:
-                self._copy.give(self._graph, change.layer, change.index, value)
-        except BaseException:
-            for change, value in before:
-                self._copy.give(self._graph, change.layer, change.index, value)
-            raise
+        """Gives weights other values, on the built copy at once."""
+        for change, value in values:
+            self._journal.append((change, self._present(change.layer, change.index)))
+            self._copy.give(self._graph, change.layer, change.index, value)
 
     def _take_back(self, step: _Step) -> list[str]:
         """Undoes a step; returns the paths of weights that were trained since it was made."""
@@ -372,11 +393,12 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             self._check_steps(n, len(self._done), "undo")
             steps = self._done[: -n - 1 : -1]
-            trained = [path for step in steps for path in self._take_back(step)]
-            del self._done[-n:]
-            self._undone.extend(steps)
-            _warn_of_trained(trained)
+            with self._all_or_nothing():
+                trained = [path for step in steps for path in self._take_back(step)]
+                del self._done[-n:]
+                self._undone.extend(steps)
             self._announce("undo", *steps)
+            _warn_of_trained(trained)
             return self
 
     def redo(self, n: int = 1) -> Editor:
@@ -388,11 +410,12 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             self._check_steps(n, len(self._undone), "redo")
             steps = self._undone[: -n - 1 : -1]
-            trained = [path for step in steps for path in self._make_again(step)]
-            del self._undone[-n:]
-            self._done.extend(steps)
-            _warn_of_trained(trained)
+            with self._all_or_nothing():
+                trained = [path for step in steps for path in self._make_again(step)]
+                del self._undone[-n:]
+                self._done.extend(steps)
             self._announce("redo", *steps)
+            _warn_of_trained(trained)
             return self
 
     def _check_steps(self, n: int, there: int, what: str) -> None:
@@ -420,11 +443,11 @@ class Editor(EditMethods["Editor"]):
 
     def _values_from_before(self) -> tuple[ValueChange, ...]:
         """What brings the values of the source's layers back that edits changed."""
-        found: dict[tuple[LayerId, int], ValueChange] = {}
+        found: dict[SlotKey, ValueChange] = {}
         for change in (change for step in self.steps for change in step.values):
-            key = change.layer, change.index
+            key = self._copy.key(self._source_graph, change.layer, change.index)
             if key not in found and change.layer in self._source_graph.layers:
-                present = self._present(*key)
+                present = self._present(change.layer, change.index)
                 found[key] = replace(change, before=present, after=change.before, drawn=False)
         return tuple(found.values())
 
@@ -457,25 +480,59 @@ class Editor(EditMethods["Editor"]):
                     tuple(line for part in parts for line in part.lines),
                     tuple(change for part in parts for change in part.values),
                     tuple(matched for part in parts for matched in part.matched),
+                    frozenset().union(*(part.brought for part in parts)),
                 )
                 self._done.append(step)
                 self._announce("edit", step)
 
     @contextlib.contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Takes back the edits of an open transaction that were made inside, if an error leaves."""
-        mark, undone = len(self._done), list(self._undone)
-        assert self._transaction is not None
-        edits = len(self._transaction)
-        try:
-            yield
-        except BaseException:
-            while len(self._done) > mark:
-                self._take_back(self._done[-1])
-                del self._done[-1]
-            self._undone[:] = undone
-            del self._transaction[edits:]
-            raise
+    def attempt(self) -> Iterator[Editor]:
+        """Takes back the edits made inside, if an error leaves the block; each is a step of its own."""
+        with self.lock:
+            start = reached = self._graph
+            try:
+                with self._all_or_nothing():
+                    try:
+                        yield self
+                    finally:
+                        reached = self._graph
+            except BaseException:
+                if reached is not start:
+                    self._announce("undo", _Step(None, reached, start))
+                raise
+
+    # -- recipes ---------------------------------------------------------------------------------
+
+    def recipe(self, weights: bool = True) -> Recipe:
+        """The edits as data, to be saved and made again on another model.
+
+        Args:
+            weights: whether weights that making the edits again would draw anew are part of it, so
+                that on the same model it gives the same to the bit. Training is no edit: weights of
+                the source that were trained are not.
+
+        Raises:
+            EditError: an edit holds what is no data, such as a function that Keras does not know.
+        """
+        from .recipe import make_recipe
+
+        with self.lock:
+            return make_recipe(self, weights)
+
+    def learn_objects(self, custom_objects: Mapping[str, Any]) -> None:
+        """Makes classes and functions known that layers to come may name."""
+        self._custom_objects.update(custom_objects)
+
+    def start_with(self, layer: LayerId, values: Mapping[int, tuple[Any, Any]]) -> None:
+        """Gives weights of a layer that an edit brought in their first values. This is no edit.
+
+        Args:
+            layer: its identity.
+            values: by position in `layer.variables`, the value, and the shape of the leading part
+                that is known without it (None: nothing) and stays as it is.
+        """
+        with self.lock:
+            self._copy.start_with(self._graph, layer, values)
 
     # -- the copy --------------------------------------------------------------------------------
 

@@ -44,7 +44,8 @@ class ModelFileError(EditError, OSError):
 
 def reason(problem: BaseException) -> str:
     """What Keras said, as one sentence: the first paragraph, without the wrapping of its own."""
-    text = re.sub(r"\x1b\[\d*m", "", str(problem)).split("Exception encountered:")[-1].strip()
+    text = re.sub(r"\x1b\[\d*m", "", str(problem))
+    text = re.split("(?:Exception|Error) encountered:", text)[-1].strip()
     # Keras names the call that failed first, and the reason in the next paragraph.
     text = re.sub(r"^Exception encountered when calling .*?\n\n", "", text).split("\n\n")[0]
     text = " ".join(text.split())[:400] or type(problem).__name__

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from . import _keras
@@ -38,14 +41,15 @@ def load_model(
         ModelFileError: the file is missing, truncated, no Keras model, or needs unsafe loading.
     """
     file = Path(path)
-    if not file.exists():
+    if not os.path.exists(file):
         raise ModelFileError(f"There is no file '{file}'.")
     if file.suffix.lower() not in SUFFIXES:
         raise ModelFileError(f"'{file}' is no model file: {', '.join(SUFFIXES)} are read.")
     try:
-        model = open_model(
-            file, custom_objects=custom_objects or {}, safe_mode=safe_mode, compile=compile
-        )
+        with _keras.deep_enough(_count_layers(file)):
+            model = open_model(
+                file, custom_objects=custom_objects or {}, safe_mode=safe_mode, compile=compile
+            )
     except Exception as problem:
         text = " ".join(str(problem).split())
         if (safe_mode and "safe_mode" in text) or "unsafe" in text.lower():
@@ -60,6 +64,21 @@ def load_model(
     if not isinstance(model, keras.Model):
         raise ModelFileError(f"'{file}' holds a {type(model).__name__}, not a Keras model.")
     return model
+
+
+def _count_layers(file: Path) -> int:
+    """The number of layers that a file tells of, or more; 0 where it is no sound model file."""
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                config = archive.read("config.json").decode()
+        else:
+            with h5py.File(file) as old:
+                config = str(old.attrs["model_config"])
+        json.loads(config)  # fails, with the usual limit of recursion, for what is nested endlessly
+    except Exception:
+        return 0
+    return config.count('"class_name"')
 
 
 def save_model(
@@ -79,9 +98,9 @@ def save_model(
     file = Path(path)
     if file.suffix not in SUFFIXES:  # Keras does not know them in capitals
         raise ModelFileError(f"A model is saved to {' or '.join(SUFFIXES)}, not to '{file.name}'.")
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):  # False, not an error, for what cannot be a path
         raise ModelFileError(f"There is no folder '{file.parent}'.")
-    if file.is_dir():
+    if os.path.isdir(file):
         raise ModelFileError(f"'{file}' is a folder; a model is saved to a file.")
     try:
         if file.is_symlink():  # a link stays one; what it points to is written

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+import keras
 import numpy as np
 
 from .blocks import Block, make_block, needs_tensor
@@ -43,7 +44,7 @@ from .edits.base import Workspace
 from .edits.layers import config_value
 from .edits.regions import entering
 from .edits.structure import once_each, places, single_output, tensor_at
-from .edits.wiring import leaving
+from .edits.wiring import dtype_name, leaving, make_merge
 from .errors import EditError, TargetError
 from .graph.infer import OnMismatch
 
@@ -279,9 +280,8 @@ class EditMethods(ABC, Generic[Result]):
         def make() -> Edit:
             begin, end = self._data(source), self._data(into)
             tensor = leaving(self._workspace(), begin) if needs_tensor(block) else None
-            made = make_block(block, tensor), make_block(merge)
-            which = self._optional(input)
-            return AddBranch(made[0], begin, end, made[1], which, call, on_mismatch)
+            made, which = make_block(block, tensor), self._optional(input)
+            return AddBranch(made, begin, end, make_merge(merge), which, call, on_mismatch)
 
         return self._run(make)
 
@@ -303,7 +303,7 @@ class EditMethods(ABC, Generic[Result]):
             lambda: Connect(
                 self._data(source),
                 self._data(into),
-                make_block(merge),
+                make_merge(merge),
                 self._optional(input),
                 call,
                 on_mismatch,
@@ -405,7 +405,7 @@ class EditMethods(ABC, Generic[Result]):
     def set_input(
         self,
         shape: tuple[int | None, ...] | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
         input: int | str | None = None,
         *,
         on_mismatch: OnMismatch = "error",
@@ -426,7 +426,7 @@ class EditMethods(ABC, Generic[Result]):
         return self._run(
             lambda: SetInput(
                 given,
-                None if dtype is None else str(dtype),
+                None if dtype is None else dtype_name(dtype),
                 self._optional(input),
                 on_mismatch,
             )
@@ -572,10 +572,18 @@ class EditMethods(ABC, Generic[Result]):
 def _arrays(given: Any) -> Any:
     """Arrays as data of their own: later changes of what was given do not matter."""
     if isinstance(given, Mapping):
-        return {str(name): np.array(value) for name, value in given.items()}
+        return {str(name): _array(value) for name, value in given.items()}
     if isinstance(given, (list, tuple)) and not _is_flat(given):
-        return [np.array(value) for value in given]
-    return [np.array(given)]
+        return [_array(value) for value in given]
+    return [_array(given)]
+
+
+def _array(value: Any) -> np.ndarray:
+    try:
+        live = isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
+        return np.array(keras.ops.convert_to_numpy(value) if live else value)
+    except (TypeError, ValueError) as problem:
+        raise EditError(f"A value for a weight is no array: {problem}") from problem
 
 
 def _is_flat(given: Any) -> bool:

@@ -1,11 +1,13 @@
 """Which layers can be put in, what arguments they take, and how one is made from JSON.
 
-JSON may come from a browser, so nothing of it is evaluated or imported: a class is looked up among
-the palette's, and nested objects (initializers, wrapped layers) among Keras's own.
+JSON may come from a browser or a recipe that nobody vouches for, so nothing of it is evaluated or
+imported: a class is looked up among the palette's, and nested objects (initializers, wrapped layers)
+among Keras's own and those that were registered.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Mapping
@@ -14,24 +16,14 @@ from typing import Any
 import keras
 
 from . import _keras
-from .blocks import Block, make_block
 from .errors import EditError, reason
 from .names import snake_case
 
-# Not for the palette: they hold code, read files, or stand for what an editor does otherwise.
-_EXCLUDED = {
-    "Lambda",
-    "InputLayer",
-    "Layer",
-    "Wrapper",
-    "TFSMLayer",
-    "TorchModuleWrapper",
-    "JaxLayer",
-    "FlaxLayer",
-    "Functional",
-    "Sequential",
-    "Model",
-}
+# They hold code, or read it from a file.
+_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
+# Not for the palette: also what stands for something that an editor does otherwise.
+_EXCLUDED = {*_CODE, "InputLayer", "Layer", "Wrapper", "Functional", "Sequential", "Model"}
 
 # Modules of what a layer's arguments may hold; the names in them are Keras's public ones.
 _MODULES = {
@@ -42,8 +34,21 @@ _MODULES = {
     "keras.constraints",
     "keras.activations",
     "keras.dtype_policies",
-    "builtins",
+    "keras.quantizers",
 }
+
+# What Keras writes for values that JSON has no word for.
+_VALUES = {
+    "__keras_tensor__",
+    "__tensor__",
+    "__numpy__",
+    "__bytes__",
+    "__slice__",
+    "__ellipsis__",
+}
+_FILES = ("vocabulary", "filepath")  # arguments by which a layer can be given a file
+_DEEPEST = 40
+_LARGEST = 2**63  # a seed, at most
 
 _CHOICES: dict[str, list[Any]] = {
     "padding": ["valid", "same"],
@@ -217,47 +222,55 @@ def _argument_docs(doc: str) -> dict[str, str]:
     return found
 
 
-def read_block(data: Any, custom_objects: Mapping[str, Any] | None = None) -> Block:
-    """A block from the JSON of layers: `[{"class_name": "Dropout", "config": {"rate": 0.25}}]`.
+def read_layer(
+    item: Any,
+    classes: Mapping[str, type],
+    custom_objects: Mapping[str, Any] | None = None,
+) -> keras.Layer:
+    """A layer from its JSON: `{"class_name": "Dropout", "config": {"rate": 0.25}}`.
+
+    Args:
+        item: the JSON.
+        classes: the classes that are let in, by name.
+        custom_objects: classes and functions that the configuration may name.
 
     Raises:
-        EditError: it is no such list, names a class outside the palette, or holds anything that
-            would have to be run or imported.
+        EditError: it names another class, or holds anything that would have to be run or imported.
     """
-    items = data if isinstance(data, list) else [data]
-    if not items or len(items) > 64:
-        raise EditError("A block is a list of 1 to 64 layers.")
-    classes = palette_classes(custom_objects)
-    with _keras.preserved_random():
-        return make_block([_layer(item, classes, custom_objects) for item in items])
-
-
-def _layer(
-    item: Any, classes: Mapping[str, type], custom_objects: Mapping[str, Any] | None
-) -> keras.Layer:
-    if not isinstance(item, Mapping):
-        raise EditError("A layer of a block is an object with 'class_name' and 'config'.")
-    unknown = set(item) - {"class_name", "config", "module", "registered_name", "build_config"}
     name, config = item.get("class_name"), item.get("config", {})
-    if unknown or not isinstance(name, str) or not isinstance(config, Mapping):
+    if not isinstance(name, str) or not isinstance(config, Mapping):
         raise EditError("A layer of a block is an object with 'class_name' and 'config'.")
-    cls = classes.get(name)
-    if cls is None:
-        raise EditError(f"There is no layer class {name!r:.80} to put in.")
-    check_harmless(config, 0)
-    try:
-        with keras.saving.custom_object_scope(dict(custom_objects or {})):
+    with keras.saving.custom_object_scope(dict(custom_objects or {})):
+        cls = _class_of(item, name, classes)
+        check_harmless(config)
+        try:
             # Without a name of its own the automatic one is taken without a number, so that a mere
             # preview does not use up the numbers that Keras counts.
-            return cls.from_config(
-                {"name": snake_case(cls.__name__), **_with_nested(dict(config), classes)}
-            )
-    except EditError:
-        raise
-    except Exception as problem:
+            named = {"name": snake_case(cls.__name__), **_with_nested(config, classes)}
+            return _keras.with_values_if_needed(lambda: cls.from_config(dict(named)))
+        except EditError:
+            raise
+        except Exception as problem:
+            raise EditError(
+                f"{name} cannot be made with these arguments: {reason(problem)}"
+            ) from problem
+
+
+def _class_of(item: Mapping[str, Any], name: str, classes: Mapping[str, type]) -> type:
+    """The class of a layer: the registered one that is named, else Keras's own, else by name alone."""
+    registered = item.get("registered_name")
+    if isinstance(registered, str):
+        cls = keras.saving.get_registered_object(registered)
+        if cls is not None and cls in classes.values():
+            return cls
+    own = getattr(keras.layers, name, None) if item.get("module") == "keras.layers" else None
+    cls = own if name not in _EXCLUDED and inspect.isclass(own) else classes.get(name)
+    if cls is None:
         raise EditError(
-            f"{name} cannot be made with these arguments: {reason(problem)}"
-        ) from problem
+            f"There is no layer class {name!r:.80} to put in. One of your own has to be registered "
+            "with keras.saving.register_keras_serializable, or given in custom_objects=."
+        )
+    return cls
 
 
 def _with_nested(value: Any, classes: Mapping[str, type]) -> Any:
@@ -272,23 +285,76 @@ def _with_nested(value: Any, classes: Mapping[str, type]) -> Any:
     return found
 
 
-def check_harmless(value: Any, depth: int) -> None:
-    """Refuses what deserialization would import or run.
+def check_harmless(value: Any, depth: int = 0) -> None:
+    """Refuses what deserialization would import or run, and what is beyond all measure.
+
+    What may be named of the user's own is what was registered with Keras, and what the
+    `keras.saving.custom_object_scope` in force has.
 
     Raises:
-        EditError: a module outside Keras's own, a serialized function, or a nesting without end.
+        EditError: a module outside Keras's own, a serialized function, a file, a nesting without end.
     """
-    if depth > 20:
+    if depth > _DEEPEST:
         raise EditError("The arguments are nested too deeply.")
     if isinstance(value, Mapping):
-        if "module" in value and value["module"] not in _MODULES:
-            raise EditError(f"Nothing is taken from the module {value['module']!r:.80}.")
-        if value.get("class_name") in ("__lambda__", "function", "Lambda", "TFSMLayer"):
-            raise EditError("Functions and layers that hold code cannot be given as data.")
-        if isinstance(value.get("vocabulary"), str):
-            raise EditError("A vocabulary is given as a list; no file is read for one.")
+        if "class_name" in value:
+            _check_named(value)
+        for name in _FILES:
+            if isinstance(value.get(name), str):
+                raise EditError(f"No file is read for '{name}'; a vocabulary is given as a list.")
         for item in value.values():
             check_harmless(item, depth + 1)
-    elif isinstance(value, list):
+    elif isinstance(value, (list, tuple)):
         for item in value:
             check_harmless(item, depth + 1)
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        raise EditError("A number in the arguments is too large.")
+
+
+def _check_named(value: Mapping[str, Any]) -> None:
+    """Refuses an object or function that must not be made of data."""
+    name, module = value["class_name"], value.get("module")
+    if name == "function":
+        if not _is_known_function(value.get("config"), module):
+            raise EditError(
+                f"The function {value.get('config')!r:.80} cannot be told as data. Register it with "
+                "keras.saving.register_keras_serializable, or give it in custom_objects=."
+            )
+    elif _registered(value.get("registered_name", name)) is not None:
+        return  # Keras takes that, whatever else is told
+    elif not isinstance(name, str) or name in _CODE or _is_reserved(name):
+        raise EditError("Functions and layers that hold code cannot be given as data.")
+    elif module is not None and not _is_keras(module, name):
+        raise EditError(f"Nothing is taken from the module {module!r:.80}.")
+
+
+def _is_reserved(name: str) -> bool:
+    return name.startswith("__") and name not in _VALUES
+
+
+def _registered(name: Any) -> Any | None:
+    return keras.saving.get_registered_object(name) if isinstance(name, str) else None
+
+
+def _is_known_function(name: Any, module: Any) -> bool:
+    """Whether a function was registered, or is one of Keras's that take tensors."""
+    if _registered(name) is not None:
+        return True
+    return isinstance(name, str) and module == "keras.activations" and name in _public(
+        keras.activations
+    )
+
+
+def _is_keras(module: Any, name: str) -> bool:
+    """Whether a module has such a class of Keras that is but data: a layer, an initializer, an op."""
+    if not isinstance(module, str):
+        return False
+    if module == "keras.src.models.functional":
+        return name == "Functional"
+    if module.startswith("keras.src."):
+        op = _keras.op_classes().get(f"{module.rpartition('.')[2]}.{name}")
+        return op is not None and op.__module__ == module
+    if module not in _MODULES:
+        return False
+    holder = functools.reduce(getattr, module.split(".")[1:], keras)
+    return inspect.isclass(getattr(holder, name, None))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from . import _keras
-from .graph.build import Built, LayerState, build_model
+from .graph.build import Built, LayerState, Overlap, build_model, overlaid
 from .graph.model_graph import LayerId, ModelGraph
 from .graph.ties import settle_flags
-from .training.compiled import carry_compile, carry_optimizer
-from .weights.bank import Bank
+from .training.compiled import PerOutput, carry_compile, carry_optimizer
+from .weights.bank import Bank, SlotKey
 
 Objects = Mapping[LayerId, Any]
 
@@ -54,6 +53,8 @@ class RebuiltCopy:
         # What was compiled when the settings could not be carried on: undo may need them again.
         self._compiled_last: tuple[keras.Model, ModelGraph] | None = None
         self._optimizer = getattr(source, "optimizer", None)
+        # Losses and metrics of outputs that undo can bring back.
+        self._per_output: PerOutput = {}
 
     def model(self, graph: ModelGraph, reachable: Callable[[], set[LayerId]]) -> keras.Model:
         """The model of a graph: the one there is, unless the structure is another.
@@ -97,16 +98,43 @@ class RebuiltCopy:
 
     def give(self, graph: ModelGraph, layer_id: LayerId, index: int, value: Any) -> None:
         """Gives a variable another value: in the model where it is that of `graph`, else later."""
-        current = self.built and self._graph.structure == graph.structure
-        if current and layer_id in self._latest.layers:
-            _keras.named_variables(self._latest.layers[layer_id])[index][1].assign(value)
-        else:
-            self._bank.learn(graph)
-            self._bank.put(layer_id, index, value)
+        self._bank.learn(graph)
+        self._bank.put(layer_id, index, value)
+        if self.built and self._graph.structure == graph.structure:
+            self._bank.settle()
+
+    def key(self, graph: ModelGraph, layer_id: LayerId, index: int) -> SlotKey:
+        """What a variable of `graph` is known by: the same in all layers that share it."""
+        self._bank.learn(graph)
+        return self._bank.key(layer_id, index)
+
+    def has_heirs(self, graph: ModelGraph, keys: Container[SlotKey]) -> bool:
+        """Whether the next model has a layer that starts with the values of some variables."""
+        return self._bank.has_heirs(graph, keys)
 
     def deposit(self, states: Mapping[LayerId, LayerState]) -> None:
         """Keeps the values of layers that an edit brought in."""
         self._bank.deposit(states)
+
+    def start_with(
+        self, graph: ModelGraph, layer_id: LayerId, values: Mapping[int, tuple[Any, Any]]
+    ) -> None:
+        """Gives variables of a new layer first values, but for a leading part of a known shape."""
+        live = self._bank.live(layer_id) is not None
+        state = self._bank.state(graph, layer_id)
+        variables = graph.layers[layer_id].variables or ()
+        known = list(state.values) if state is not None else [None] * len(variables)
+        for index, (value, limit) in values.items():
+            whole = value
+            if limit is not None:
+                part = known[index]
+                whole = overlaid(value, part if isinstance(part, Overlap) else Overlap(part, limit))
+            known[index] = whole
+            if live:
+                self.give(graph, layer_id, index, whole)
+        if not live:
+            assets = state.assets if state is not None else {}
+            self._bank.deposit({layer_id: LayerState(tuple(known), assets)})
 
     # -- structure -------------------------------------------------------------------------------
 
@@ -175,7 +203,8 @@ class RebuiltCopy:
             old_model,
             built.model,
             self._slot_values(built.layers, graph),
-            (_output_names(old_graph), _output_names(graph)),
+            (old_graph.net, graph.net),
+            self._per_output,
         )
         if built.model.compiled and built.model.optimizer is not None:
             pairs = [
@@ -189,7 +218,8 @@ class RebuiltCopy:
                 )
             ]
             _keras.move_exclusions(built.model.optimizer, pairs)
-        return problem, ((old_model, old_graph) if problem else None)
+        failed = problem is not None and not built.model.compiled
+        return problem, ((old_model, old_graph) if failed else None)
 
     # -- flags -----------------------------------------------------------------------------------
 
@@ -197,6 +227,7 @@ class RebuiltCopy:
         """Acts on the model in place where only flags differ; the optimizer follows."""
         if not self.built or self._graph.structure != graph.structure:
             return
+        self._bank.settle()
         present = {*self._latest.layers, *graph.owners}
         changed = [
             identity
@@ -257,6 +288,7 @@ class RebuiltCopy:
             return
         if optimizer is not self._optimizer:  # compiled anew: what the old one left is not its own
             self._bank.slots.clear()
+            self._per_output.clear()
             self._optimizer = optimizer
         keys = self._bank.variable_keys(self._latest.layers, self._graph)
         for variable_id, own in _keras.slots_of(optimizer).items():
@@ -276,9 +308,3 @@ class RebuiltCopy:
             return None if key is None else self._bank.slots_for(graph, key)
 
         return slots
-
-
-def _output_names(graph: ModelGraph) -> tuple[str, ...]:
-    """What losses and metrics call the outputs: of a dictionary, by its keys."""
-    outputs = graph.net.outputs
-    return tuple(sorted(outputs)) if isinstance(outputs, Mapping) else graph.net.output_names

@@ -245,17 +245,37 @@ def _compare(
 def _compare_outputs(
     source: Side | None, copy: Side, probe: Probe, refused: str
 ) -> dict[str, OutputCheck]:
-    new = dict(
-        zip(_output_names(copy, probe.after[0]), zip(*probe.after, strict=True), strict=True)
-    )
-    old: dict[str, Any] = {}
-    if source is not None and probe.before is not None:
-        names = _output_names(source, probe.before[0])
-        old = dict(zip(names, zip(*probe.before, strict=True), strict=True))
-    found = {}
-    for name in dict.fromkeys((*new, *old)):
-        found[name] = _compare_output(old.get(name), new.get(name), refused)
-    return found
+    new = _named(copy, probe.after)
+    old = {} if source is None or probe.before is None else _named(source, probe.before)
+    # An output that was renamed is the one that comes from the same layer.
+    names = {by: name for name, (by, _) in new.items() if name not in old}
+    old = {
+        name if name in new else names.get(by, name): batches for name, (by, batches) in old.items()
+    }
+    return {
+        name: _compare_output(old.get(name), new[name][1] if name in new else None, refused)
+        for name in dict.fromkeys((*new, *old))
+    }
+
+
+def _named(side: Side, batches: list[list[np.ndarray]]) -> dict[str, tuple[Any, Any]]:
+    """For each output by name: which layer it comes from, and what it was for each batch.
+
+    The name is the key in a dictionary, the model's own name for it, or a number.
+    """
+    net = side.graph.net
+    count = len(batches[0])
+    names = [f"output_{number}" for number in range(count)]
+    makers: list[Any] = names
+    if len(net.output_refs) == count:
+        makers = [(net.by_id[ref.call].layer, ref.index) for ref in net.output_refs]
+    if isinstance(net.outputs, Mapping):
+        paths = keras.tree.flatten_with_path(net.outputs)
+        names = ["/".join(map(str, path)) for path, _ in paths]
+    elif len(net.output_names) == count:
+        names = list(net.output_names)
+    each = list(zip(*batches, strict=True))
+    return {name: (by, each[i]) for i, (name, by) in enumerate(zip(names, makers, strict=True))}
 
 
 def _compare_output(before: Any, after: Any, refused: str) -> OutputCheck:
@@ -295,18 +315,6 @@ def _compare_file(copy: keras.Model, probe: Probe, loaded: keras.Model | str) ->
         all(_identical(*pair) for pair in pairs),
         max(_distance(*pair) for pair in pairs),
     )
-
-
-def _output_names(side: Side, arrays: list[np.ndarray]) -> tuple[str, ...]:
-    """A name for each output: its key in a dictionary, the model's own name for it, or a number."""
-    net = side.graph.net
-    if isinstance(net.outputs, Mapping):
-        return tuple(
-            "/".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(net.outputs)
-        )
-    if len(net.output_names) == len(arrays):
-        return net.output_names
-    return tuple(f"output_{number}" for number in range(len(arrays)))
 
 
 # -- arrays --------------------------------------------------------------------------------------

@@ -6,16 +6,16 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Literal
 
 import keras
 
 from ..editor import Editor
-from ..graph.model_graph import Call, Entry, LayerId, LayerSpec, Ref
+from ..graph.model_graph import Call, LayerId, LayerSpec, Ref
 from ..views import count_params, count_trainable, weights_under
 from .config import ConfigChange, changes, config_of
-from .match import Label, Matching, Wiring, leaves, same_class
+from .match import Label, Matching, Wiring, class_name, class_of, leaves
 from .result import (
     Added,
     Compared,
@@ -79,6 +79,7 @@ class _Comparison:
         self.match = Matching(
             self.wiring_a, self.wiring_b, (partial(digest, a), partial(digest, b))
         )
+        self.owners_a, self.owners_b = _owners(a), _owners(b)
 
     def diff(self) -> Diff:
         replaced, renamed, reconfigured, rewired, weights, flags = [], [], [], [], [], []
@@ -97,8 +98,8 @@ class _Comparison:
         return Diff(
             _compared(self.a),
             _compared(self.b),
-            tuple(self._alone(Added, self.b, self.wiring_b, self.match.layers_back)),
-            tuple(self._alone(Removed, self.a, self.wiring_a, self.match.layers)),
+            tuple(Added(*one) for one in _alone(self.b, self.wiring_b, self.match.layers_back)),
+            tuple(Removed(*one) for one in _alone(self.a, self.wiring_a, self.match.layers)),
             tuple(replaced),
             tuple(renamed),
             tuple(reconfigured),
@@ -119,52 +120,36 @@ class _Comparison:
 
     # -- layers ----------------------------------------------------------------------------------
 
-    @staticmethod
-    def _alone(
-        cls: type[Added], side: Side, wiring: Wiring, known: Mapping[LayerId, LayerId]
-    ) -> Iterator[Added]:
-        """The layers without a match; what is inside of one is told with it."""
-        for layer, entry in _first_entries(side).items():
-            if layer in known or entry.owner not in known:
-                continue
-            own = [w for owner, w in weights_under(side.graph, layer) if owner not in known]
-            params = sum(math.prod(weight.shape) for weight in own)
-            takes = _words(wiring, wiring.takes(wiring.calls_of[layer][0]))
-            yield cls(entry.path, side.graph.layers[layer].cls.__name__, params, takes)
-
     def _exchanged(self, a: LayerSpec, b: LayerSpec) -> bool:
         """Whether another layer stands there now, not the same one with changes."""
         if a.net is not None and b.net is not None:
             return False
-        if not same_class(a, b):
+        if class_of(a) != class_of(b):
             return True
         if a.id == b.id or a.name == b.name:
             return False
-        return config_of(a) != config_of(b)
+        return any(changes(config_of(a), config_of(b)))
 
     def _replaced(self, a: LayerSpec, b: LayerSpec) -> Replaced:
-        return Replaced(
-            self._path_b(b.id), self.a.graph.paths[a.id], a.cls.__name__, b.cls.__name__
-        )
+        return Replaced(self._path_b(b.id), self.a.graph.paths[a.id], class_name(a), class_name(b))
 
     def _renamed(self, a: LayerSpec, b: LayerSpec) -> Iterator[Renamed]:
         """Another name, or another model around it. Raw ops have names of no consequence."""
         if b.id == self.b.graph.root or b.kind == "op":
             return
-        owners = [_first_entries(side)[i].owner for side, i in ((self.a, a.id), (self.b, b.id))]
-        if a.name != b.name or self.match.layers.get(owners[0]) != owners[1]:
+        moved = self.match.layers.get(self.owners_a[a.id]) != self.owners_b[b.id]
+        if a.name != b.name or moved:
             yield Renamed(self._path_b(b.id), self.a.graph.paths[a.id])
 
     # -- configuration and weights ---------------------------------------------------------------
 
-    def _inside(
-        self, a: LayerSpec, b: LayerSpec
-    ) -> tuple[list[ConfigChange], list[WeightChange]]:
+    def _inside(self, a: LayerSpec, b: LayerSpec) -> tuple[list[ConfigChange], list[WeightChange]]:
         """The changes in the configuration and in the weights of a layer."""
-        same = same_class(a, b)
-        found = list(changes(config_of(a), config_of(b))) if same else []
-        if a.net is not None and b.net is not None and not same:
-            found.append(ConfigChange("class", a.cls.__name__, b.cls.__name__))
+        same = class_of(a) == class_of(b)
+        models = a.net is not None and b.net is not None
+        found = list(changes(config_of(a), config_of(b))) if same or models else []
+        if models and not same:
+            found.append(ConfigChange("class", class_name(a), class_name(b)))
         if not (holds_values(a) and holds_values(b)):
             return found, []
         states = self.a.state(a.id), self.b.state(b.id)
@@ -183,30 +168,37 @@ class _Comparison:
             return
         path = self._path_b(b.id)
         if a.net is not None and b.net is not None and not (a.net.opaque or b.net.opaque):
-            for what, old, new in (
-                ("inputs", a.net.inputs, b.net.inputs),
-                ("outputs", a.net.outputs, b.net.outputs),
-            ):
-                yield from self._ports(path, what, list(leaves(old)), list(leaves(new)))
+            yield from self._ports(path, "inputs", a.net.inputs, b.net.inputs)
+            yield from self._ports(path, "outputs", a.net.outputs, b.net.outputs)
         for left, right in self._calls(a.id, b.id):
-            takes = left and self.wiring_a.takes(left), right and self.wiring_b.takes(right)
-            if None not in takes and self.match.same_leaves(*takes):
-                continue
-            yield Rewired(
-                path,
-                "call",
-                _number(self.wiring_a, left) if right is None else _number(self.wiring_b, right),
-                None if takes[0] is None else _words(self.wiring_a, takes[0]),
-                None if takes[1] is None else _words(self.wiring_b, takes[1]),
-            )
+            before = None if left is None else self.wiring_a.takes(left)
+            after = None if right is None else self.wiring_b.takes(right)
+            if before is None or after is None or not self.match.same_leaves(before, after):
+                number = _number(self.wiring_b, right) if right else _number(self.wiring_a, left)
+                yield Rewired(path, "call", number, *self._told(before, after))
 
-    def _ports(self, path: str, what: Literal["inputs", "outputs"], old: Leaves, new: Leaves) -> Iterator[Rewired]:
+    def _ports(
+        self, path: str, what: Literal["inputs", "outputs"], before: Any, after: Any
+    ) -> Iterator[Rewired]:
         """What enters or leaves a model."""
-        if len(old) == len(new) == 1 and what == "inputs":
+        old, new = list(leaves(before)), list(leaves(after))
+        if what == "inputs" and len(old) == len(new) == 1:
             old, new = [((), old[0][1])], [((), new[0][1])]  # a list of one is fed as the one is
         if not self.match.same_leaves(old, new):
-            words = _words(self.wiring_a, old), _words(self.wiring_b, new)
-            yield Rewired(path, what, None, *words)
+            yield Rewired(path, what, None, *self._told(old, new))
+
+    def _told(
+        self, before: Leaves | None, after: Leaves | None
+    ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+        """What is taken on both sides in words, with all keys where only they tell a difference."""
+        short, whole = (
+            (
+                None if before is None else _words(self.wiring_a, before, full),
+                None if after is None else _words(self.wiring_b, after, full),
+            )
+            for full in (False, True)
+        )
+        return short if short[0] != short[1] or whole[0] == whole[1] else whole
 
     def _calls(self, a: LayerId, b: LayerId) -> Iterator[tuple[Call | None, Call | None]]:
         """The calls of a layer that match, and those that only one side has."""
@@ -227,19 +219,32 @@ class _Comparison:
             yield FlagChange(self._path_b(b.id), before, after)
 
 
-def _first_entries(side: Side) -> dict[LayerId, Entry]:
-    """Where each layer stands first."""
-    found: dict[LayerId, Entry] = {}
+def _alone(
+    side: Side, wiring: Wiring, known: Mapping[LayerId, LayerId]
+) -> Iterator[tuple[str, str, int, tuple[str, ...]]]:
+    """The layers without a match; what is inside of one is told with it."""
+    told: set[LayerId] = set()
     for entry in side.graph.entries:
-        found.setdefault(entry.layer, entry)
-    return found
+        layer = entry.layer
+        if layer in known or layer in told or entry.owner not in known:
+            continue
+        told.add(layer)
+        own = [w for owner, w in weights_under(side.graph, layer) if owner not in known]
+        params = sum(math.prod(weight.shape) for weight in own)
+        takes = _words(wiring, wiring.takes(wiring.calls_of[layer][0]))
+        yield entry.path, class_name(side.graph.layers[layer]), params, takes
+
+
+def _owners(side: Side) -> dict[LayerId, LayerId]:
+    """The model in which each layer stands first."""
+    return {entry.layer: entry.owner for entry in reversed(side.graph.entries)}
 
 
 def _compared(side: Side) -> Compared:
     graph = side.graph
     return Compared(
         side.title,
-        graph.layers[graph.root].cls.__name__,
+        class_name(graph.layers[graph.root]),
         count_params(graph, graph.root),
         count_trainable(graph),
     )
@@ -248,11 +253,14 @@ def _compared(side: Side) -> Compared:
 # -- wiring in words -----------------------------------------------------------------------------
 
 
-def _words(wiring: Wiring, taken: Leaves) -> tuple[str, ...]:
-    """Tensors by what makes them, constants by their values, both behind the name they go by."""
+def _words(wiring: Wiring, taken: Leaves, full: bool = False) -> tuple[str, ...]:
+    """Tensors by what makes them, constants by their values, both behind the name they go by.
+
+    With `full`, their positions are told too.
+    """
     words = []
     for label, leaf in taken:
-        name = ".".join(part for part in label if isinstance(part, str))
+        name = ".".join(str(part) for part in label if full or isinstance(part, str))
         text = _maker(wiring, leaf) if isinstance(leaf, Ref) else _constant(leaf)
         words.append(f"{name}={text}" if name else text)
     return tuple(words)

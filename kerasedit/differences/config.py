@@ -85,8 +85,8 @@ def _plain_mapping(value: Mapping[Any, Any]) -> Any:
         return {"function": "<lambda>", "code": code}
     if not isinstance(config, Mapping):  # a function, by its name
         return plain(config)
-    if name.endswith("DTypePolicy") and "name" in config:
-        return config["name"]
+    if name.endswith("DTypePolicy"):
+        return config.get("name") or f"{config.get('mode')}_from_{config.get('source_name')}"
     # A layer in a layer has a name of no consequence.
     left_out = _OWN if "trainable" in config else ()
     inner = {str(key): plain(item) for key, item in config.items() if key not in left_out}
@@ -114,7 +114,7 @@ def _digest(function: Any) -> str:
 
 def changes(before: Any, after: Any, key: str = "") -> Iterator[ConfigChange]:
     """Where two plain configurations differ, as deep inside as they are alike around it."""
-    if before == after or (before != before and after != after):
+    if _same(before, after):
         return
     parts = _parts(before, after)
     if parts is None:
@@ -126,6 +126,15 @@ def changes(before: Any, after: Any, key: str = "") -> Iterator[ConfigChange]:
         yield from changes(old.get(name), new.get(name), inner)
 
 
+def _same(before: Any, after: Any) -> bool:
+    """NaN is NaN, and a list of one is that one: some layers make lists of axes when built."""
+    if isinstance(before, list) != isinstance(after, list):
+        return (after if isinstance(after, list) else [after]) == (
+            before if isinstance(before, list) else [before]
+        )
+    return before == after or (before != before and after != after)
+
+
 def _parts(before: Any, after: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
     """What to look into where two values are of one kind."""
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
@@ -133,14 +142,18 @@ def _parts(before: Any, after: Any) -> tuple[Mapping[str, Any], Mapping[str, Any
     if _is_object(before) and _is_object(after):
         same = before["class_name"] == after["class_name"]
         return (before["config"], after["config"]) if same else None
-    if any(_is_object(value) or "function" in value for value in (before, after)):
-        return None
-    return before, after
+    whole = any(_is_object(value) or _is_function(value) for value in (before, after))
+    return None if whole else (before, after)
 
 
 def _is_object(value: Mapping[Any, Any]) -> bool:
     """Whether this is an object in Keras's serialized form."""
     return "class_name" in value and "config" in value
+
+
+def _is_function(value: Mapping[Any, Any]) -> bool:
+    """Whether this tells a function, as `plain` does."""
+    return value.keys() == {"function", "code"}
 
 
 def in_words(value: Any) -> str:
@@ -149,7 +162,7 @@ def in_words(value: Any) -> str:
         return f"[{', '.join(map(in_words, value))}]"
     if not isinstance(value, Mapping):
         return str(value)
-    if "function" in value:
+    if _is_function(value):
         return str(value["function"])
     whole = _is_object(value)
     items = value["config"] if whole else value

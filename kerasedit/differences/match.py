@@ -21,7 +21,8 @@ Label = tuple[int | str, ...]
 Print = Callable[[LayerId], Hashable | None]
 """Tells a layer by its class, configuration and weights; None where it has no weights to tell."""
 
-_TOO_MANY = 250_000  # pairs of layers to line up in one region: unrelated models, seconds for nothing
+# Pairs of layers to line up in one region: so many unrelated ones take seconds for nothing.
+_TOO_MANY = 250_000
 
 
 def leaves(structure: Any, label: Label = ()) -> Iterator[tuple[Label, Any]]:
@@ -59,7 +60,12 @@ class Wiring:
         return self.graph.layers[layer].net
 
     def takes(self, call: Call) -> list[tuple[Label, Any]]:
-        """What a call takes: `Ref`s, and constants that are no defaults, as Keras records some."""
+        """What a call takes: `Ref`s, and constants that are no defaults, as Keras records some.
+
+        A Sequential gives its layers a tensor and nothing else.
+        """
+        if self.graph.net_of(self.owner[call.id]).chain:
+            return [((0,), ref) for ref in call.refs]
         defaults = _defaults(self.graph.layers[call.layer].cls)
         kwargs = {
             name: value
@@ -67,6 +73,12 @@ class Wiring:
             if name not in defaults or not same_constant(value, defaults[name])
         }
         return [*leaves(call.args), *leaves(kwargs)]
+
+    def shapes(self, layer: LayerId) -> tuple[Any, Any]:
+        """The shapes that a layer's first call takes and gives."""
+        call = self.calls_of[layer][0]
+        made = [(self.calls[ref.call].outputs or ())[ref.index] for ref in call.refs]
+        return [spec.shape for spec in made], [spec.shape for spec in call.outputs or ()]
 
     def source(self, ref: Ref) -> Ref:
         """The tensor where it is made, seen through the borders of models with a single call."""
@@ -218,11 +230,17 @@ class Matching:
     def _by_weights(self) -> bool:
         """Layers of the same class, configuration and weights: of one path, or where there is no
         other such layer."""
+        classes = [
+            {i: class_of(wiring.graph.layers[i]) for i in wiring.calls_of if i not in known}
+            for wiring, known in ((self.a, self.layers), (self.b, self.layers_back))
+        ]
+        common = set(classes[0].values()) & set(classes[1].values())  # no others need be read
         groups: dict[Hashable, tuple[list[LayerId], list[LayerId]]] = {}
-        for layer, print_ in self._told(self.a, self._prints[0], self.layers):
-            groups.setdefault(print_, ([], []))[0].append(layer)
-        for layer, print_ in self._told(self.b, self._prints[1], self.layers_back):
-            groups.setdefault(print_, ([], []))[1].append(layer)
+        for side in (0, 1):
+            for layer, cls in classes[side].items():
+                told = self._prints[side](layer) if cls in common else None
+                if told is not None:
+                    groups.setdefault(told, ([], []))[side].append(layer)
         found = False
         for mine, theirs in groups.values():
             paths = {self.a.graph.paths[layer]: layer for layer in mine}
@@ -234,15 +252,6 @@ class Matching:
                     self._pair(a, b)
                     found = True
         return found
-
-    @staticmethod
-    def _told(
-        wiring: Wiring, print_: Print, known: Mapping[LayerId, LayerId]
-    ) -> Iterator[tuple[LayerId, Hashable]]:
-        for layer in wiring.calls_of:
-            told = print_(layer) if layer not in known else None
-            if told is not None:
-                yield layer, told
 
     def _calls_that_take_the_same(self) -> bool:
         found = False
@@ -296,7 +305,7 @@ class Matching:
                 fits = [
                     a
                     for a in self._takers(net_a, net_b.calls_of[b][0])
-                    if _class(self.a.graph.layers[a]) == _class(self.b.graph.layers[b])
+                    if class_of(self.a.graph.layers[a]) == class_of(self.b.graph.layers[b])
                     and self._placed_as(net_a.calls_of[a], net_b.calls_of[b])
                     and _union(ends_a, net_a, a) == _union(ends_b, net_b, b)
                 ]
@@ -318,7 +327,9 @@ class Matching:
     def _placed_as(self, mine: list[Call], theirs: list[Call]) -> bool:
         return len(mine) == len(theirs) and all(map(self._same_refs, mine, theirs))
 
-    def _likeliest(self, fits: list[LayerId], b: LayerId, net_a: Network, net_b: Network) -> LayerId:
+    def _likeliest(
+        self, fits: list[LayerId], b: LayerId, net_a: Network, net_b: Network
+    ) -> LayerId:
         """Of several layers at one place: one of the same configuration, then one with which the
         same is done, then the first."""
         config = self.b.graph.layers[b].config
@@ -394,17 +405,38 @@ class Matching:
         theirs = [layer for layer in theirs if specs[1][layer].kind != "input"]
         if len(mine) * len(theirs) > _TOO_MANY:
             return []
-        classes = [_class(specs[0][i]) for i in mine], [_class(specs[1][i]) for i in theirs]
+        classes = [class_of(specs[0][i]) for i in mine], [class_of(specs[1][i]) for i in theirs]
         pairs: list[tuple[LayerId, LayerId]] = []
         for kind, i1, i2, j1, j2 in SequenceMatcher(None, *classes, autojunk=False).get_opcodes():
             if kind == "equal" or (kind == "replace" and i2 - i1 == j2 - j1):
                 pairs += zip(mine[i1:i2], theirs[j1:j2], strict=True)
+            elif kind == "replace":
+                pairs += self._of_one_shape(mine[i1:i2], theirs[j1:j2])
         return pairs
 
+    def _of_one_shape(
+        self, mine: list[LayerId], theirs: list[LayerId]
+    ) -> Iterator[tuple[LayerId, LayerId]]:
+        """Of so many for so many others, those that alone take and give tensors of the same shapes."""
+        shapes = [self.a.shapes(i) for i in mine], [self.b.shapes(i) for i in theirs]
+        for a, found in zip(mine, shapes[0], strict=True):
+            if shapes[0].count(found) == shapes[1].count(found) == 1:
+                yield a, theirs[shapes[1].index(found)]
 
-def same_class(a: LayerSpec, b: LayerSpec) -> bool:
-    """Whether two layers are of one class, which a cell that was run again may have made twice."""
-    return _class(a) == _class(b)
+
+def class_of(spec: LayerSpec) -> tuple[str, str]:
+    """The module and name of a layer's class, which a cell that was run again may have made twice.
+
+    A plain model is what its network makes of it: a Sequential that is no chain any more is none.
+    """
+    if spec.net is not None and spec.prototype is None:
+        return "keras", "Sequential" if spec.net.chain else "Functional"
+    return spec.cls.__module__, spec.cls.__qualname__
+
+
+def class_name(spec: LayerSpec) -> str:
+    """The class of a layer, to be shown."""
+    return class_of(spec)[1].rsplit(".", 1)[-1]
 
 
 def same_constant(a: Any, b: Any) -> bool:
@@ -427,13 +459,9 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 def _equal(a: Any, b: Any) -> bool:
     try:
-        return bool(a == b)
+        return bool(a == b or (a != a and b != b))
     except Exception:  # what a custom class or an array makes of ==
         return False
-
-
-def _class(spec: LayerSpec) -> tuple[str, str]:
-    return spec.cls.__module__, spec.cls.__qualname__
 
 
 def _automatic(spec: LayerSpec) -> bool:
@@ -445,9 +473,7 @@ def _alike(a: LayerSpec, b: LayerSpec) -> bool:
     return all((a.kind == kind) == (b.kind == kind) for kind in ("input", "op"))
 
 
-def _union(
-    ends: Mapping[CallId, frozenset[Any]], net: Network, layer: LayerId
-) -> frozenset[Any]:
+def _union(ends: Mapping[CallId, frozenset[Any]], net: Network, layer: LayerId) -> frozenset[Any]:
     return frozenset().union(*(ends[call.id] for call in net.calls_of[layer]))
 
 

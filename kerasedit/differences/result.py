@@ -138,14 +138,15 @@ class Rewired(Item):
     @property
     def detail(self) -> str:
         verb = {"call": "takes", "inputs": "has the inputs", "outputs": "puts out"}[self.what]
-        verb = verb if self.call is None else f"call {self.call} {verb}"
+        call = "a call" if self.call is None else f"call {self.call}"
         if self.before is None:
-            return f"{verb} {_listed(self.after)}, a call that is new"
+            return f"{call} on {_listed(self.after)} is new"
         if self.after is None:
-            return f"{verb} {_listed(self.before)} no more"
+            return f"{call} on {_listed(self.before)} is gone"
+        verb = verb if self.call is None else f"{call} {verb}"
         if self.before == self.after:
-            return f"{verb} {_listed(self.after)}, passed in another way"
-        return f"{verb} {_listed(self.after)}, was {_listed(self.before)}"
+            return f"{verb} {_listed(self.after)}; was another of that name"
+        return f"{verb} {_listed(self.after)}; was {_listed(self.before)}"
 
 
 def _listed(names: tuple[str, ...] | None) -> str:
@@ -196,7 +197,9 @@ class WeightChange(Item):
 
     def _distance(self) -> str:
         assert self.changed is not None
-        share = "all values" if self.changed == 1 else f"{100 * self.changed:.3g} % of values"
+        share = f"{100 * self.changed:.3g} % of values"
+        if self.changed > 0.999:
+            share = "all values" if self.changed == 1 else "nearly all values"
         words = [f"{share} differ"]
         if self.relative is not None:
             words = [f"differs by {100 * self.relative:.3g} %", f"in {share}"]

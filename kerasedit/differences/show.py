@@ -54,13 +54,14 @@ def to_html(diff: Diff) -> str:
         )
         parts.append(
             f"<details{' open' if len(items) <= _OPEN else ''}><summary>{heading} "
-            f"({len(items):,})</summary><table>{rows}</table></details>"
+            f'({len(items):,})</summary><table style="{_TABLE}">{rows}</table></details>'
         )
     return f"{''.join(parts)}<div>{_html(_totals(diff))}</div>"
 
 
 _OPEN = 50  # rows that are shown without a click
-_CELL = "text-align:left;vertical-align:top;overflow-wrap:anywhere;color:inherit"
+_CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0;overflow-wrap:anywhere"
+_TABLE = "margin:2px 0 8px 14px;border-collapse:collapse"
 
 
 def _totals(diff: Diff) -> str:

@@ -66,13 +66,10 @@ def side_of(
         return _of_model(thing, thing.name)
     if isinstance(thing, (str, os.PathLike)):
         # What is compiled is not compared, and needs losses and metrics that may not be at hand.
-        model = load_model(
-            thing, custom_objects=custom_objects, safe_mode=safe_mode, compile=False
-        )
+        model = load_model(thing, custom_objects=custom_objects, safe_mode=safe_mode, compile=False)
         return _of_model(model, os.fspath(thing))
     raise EditError(
-        "An editor, a Keras model or the path of one can be compared, not "
-        f"{type(thing).__name__}."
+        f"An editor, a Keras model or the path of one can be compared, not {type(thing).__name__}."
     )
 
 

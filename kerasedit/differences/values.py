@@ -14,6 +14,7 @@ from ..graph.build import LayerState, Overlap
 from ..graph.model_graph import LayerId, LayerSpec, VariableSpec
 from .config import ConfigChange, config_of
 from .distance import distance
+from .match import class_of
 from .result import WeightChange
 from .sides import Side
 
@@ -26,7 +27,10 @@ def holds_values(spec: LayerSpec) -> bool:
 
 
 def weight_changes(
-    path: str, states: tuple[LayerState | None, LayerState | None], old: list[Weight], new: list[Weight]
+    path: str,
+    states: tuple[LayerState | None, LayerState | None],
+    old: list[Weight],
+    new: list[Weight],
 ) -> Iterator[WeightChange]:
     """How the weights of a layer differ, those that do.
 
@@ -102,8 +106,14 @@ def file_changes(before: LayerState, after: LayerState) -> Iterator[ConfigChange
 
 
 def digest(side: Side, layer: LayerId) -> Hashable | None:
-    """Tells a layer by its class, configuration and weights; None where it has none, or no values."""
+    """Tells a layer by its class, configuration and weights, a model by all layers inside it.
+
+    None where there are no weights, or no values of them yet.
+    """
     spec = side.graph.layers[layer]
+    if spec.net is not None and not spec.net.opaque:
+        inside = tuple(digest(side, inner) for inner in spec.net.calls_of)
+        return (*class_of(spec), inside) if any(inside) else None
     weights = list(side.weights(layer)) if spec.kind == "layer" else []
     state = side.state(layer) if weights else None
     if state is None:
@@ -114,6 +124,8 @@ def digest(side: Side, layer: LayerId) -> Hashable | None:
         if values is None:
             return None
         found.update(repr((values.shape, values.dtype)).encode())
-        found.update(values.tobytes() if values.dtype.kind != "O" else repr(values.tolist()).encode())
+        found.update(
+            values.tobytes() if values.dtype.kind != "O" else repr(values.tolist()).encode()
+        )
     config = json.dumps(config_of(spec), sort_keys=True)
-    return spec.cls.__module__, spec.cls.__qualname__, config, found.digest()
+    return *class_of(spec), config, found.digest()

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._keras import PLAIN_MODELS, deferred, preserved_random
 from ..arrays import Store, array_data, read_array
+from ..block_data import write_block
 from ..blocks import Block
 from ..errors import EditError, NameTaken, StructureError, TargetError
 from ..graph.build import LayerState, make_layer
@@ -27,6 +28,7 @@ from ..graph.model_graph import (
 )
 from ..graph.rewrite import Draft
 from ..names import free_name
+from ..palette import check_harmless
 from ..targets import Target, is_pattern, select, target_code
 
 registry: dict[str, type[Edit]] = {}
@@ -150,11 +152,8 @@ class Workspace:
                 )
         paths = self.graph.paths
         self.report.dropped.extend(paths[i] for i in dead if i in paths)
-        models = [
-            replace(self.spec(model), prototype=None, cls=_plain(self.spec(model)))
-            for model in self._around(owner)
-        ]
-        models = [replace(m, net=net) if m.id == owner else m for m in models]
+        models = [self.spec(model) for model in self._around(owner)]
+        models = [_plain(replace(m, net=net) if m.id == owner else m) for m in models]
         made_by_class = [m.id for m in models if self.spec(m.id).prototype is not None]
         self.graph = self.graph.with_layers(*models)
         for model in made_by_class:
@@ -205,6 +204,7 @@ class Workspace:
         owner: LayerId,
         *,
         freed: Iterable[LayerId] = (),
+        beside: Iterable[LayerId] = (),
         heritage: tuple[Origin, ...] | None = None,
     ) -> Block:
         """Takes a copy of a block into the graph, its layers named so that nothing collides.
@@ -212,6 +212,7 @@ class Workspace:
         Args:
             owner: the model whose network the block is for.
             freed: layers that leave with this edit, so that their names are free.
+            beside: other layers that come with this edit, so that their names are not.
             heritage: the weights that the block's layers may inherit; None where they replace nothing.
 
         Raises:
@@ -220,7 +221,7 @@ class Workspace:
         block = block.instance()
         leaving = set(freed)
         remaining = [i for i in self.graph.net_of(owner).calls_of if i not in leaving]
-        taken = {self.spec(i).name for i in remaining}
+        taken = {self.spec(i).name for i in (*remaining, *beside)}
         specs = {
             i: spec if i in block.states or spec.net else replace(spec, heritage=heritage)
             for i, spec in block.layers.items()
@@ -249,10 +250,11 @@ class Workspace:
         self.report.warnings += found.untied
 
 
-def _plain(spec: LayerSpec) -> type:
-    """The plain class for an edited model: a subclass's own config would tell the old structure."""
+def _plain(spec: LayerSpec) -> LayerSpec:
+    """An edited model of a plain class: a subclass's own config would tell the old structure."""
     sequential, functional = PLAIN_MODELS
-    return sequential if issubclass(spec.cls, sequential) else functional
+    chain = spec.net is not None and spec.net.chain
+    return replace(spec, prototype=None, cls=sequential if chain else functional)
 
 
 @dataclass(frozen=True)
@@ -371,6 +373,12 @@ def read_edit(
     return cls.from_json(data, read_block, arrays)
 
 
+def targets_of(edit: Edit) -> list[Target]:
+    """The targets that a single edit names layers by, as they were given."""
+    values = [getattr(edit, name, None) for name in _TARGETS]
+    return [value for value in (*values, *getattr(edit, "targets", ())) if value is not None]
+
+
 _BLOCKS = ("block", "merge")
 _TARGETS = ("target", "after", "before", "keep", "input", "start", "stop", "source", "into")
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -410,7 +418,13 @@ def check(kind: str, name: str, value: Any, rule: str | None = None) -> Any:
         raise EditError(f"In the edit '{kind}', {name!r} is nested too deeply.") from problem
     if not fits:
         raise EditError(f"In the edit '{kind}', {name!r} must be {wanted}, not {value!r:.80}.")
-    return tuple(value) if isinstance(value, list) else value
+    if (rule or name) == "config":
+        check_harmless(value)
+    return _as_tuples(value)
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def is_shape(value: Any) -> bool:
@@ -430,9 +444,9 @@ def _is_int(value: Any) -> bool:
 
 def _to_data(value: Any, arrays: Store | None) -> Any:
     if isinstance(value, Block):
-        if value.data is None:
-            raise EditError(f"Keras cannot serialize the block {value.code}.")
-        return list(value.data)
+        return write_block(value, arrays)
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, (tuple, list)):
         return [_to_data(item, arrays) for item in value]
     if isinstance(value, np.ndarray):

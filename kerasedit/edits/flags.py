@@ -106,7 +106,9 @@ def with_flags(graph: ModelGraph, entries: Iterable[Entry], value: bool) -> Mode
     def put(layers: Iterable[LayerId], value: bool) -> None:
         for layer in layers:
             # What a layer shares with others gets the flag that was set last, as in Keras.
-            flags.update(dict.fromkeys((layer, *graph.held_by(layer)), value))
+            held = graph.held_by(layer)
+            inside = [i for model in held & graph.layers.keys() for i in _inside(graph, model)]
+            flags.update(dict.fromkeys((layer, *held, *inside), value))
 
     for entry in entries:
         if value:
@@ -114,9 +116,7 @@ def with_flags(graph: ModelGraph, entries: Iterable[Entry], value: bool) -> Mode
                 if model == graph.root and not flags.get(model, True):
                     put(_inside(graph, model), False)
                 flags[model] = True
-        put([entry.layer], value)
-        if graph.layers[entry.layer].net is not None:
-            put(_inside(graph, entry.layer), value)
+        put([entry.layer, *_inside(graph, entry.layer)], value)
     return graph.with_flags(flags)
 
 
@@ -132,11 +132,10 @@ def _models_around(graph: ModelGraph, entry: Entry) -> list[LayerId]:
 
 
 def _inside(graph: ModelGraph, model: LayerId) -> list[LayerId]:
-    """Every layer inside a model, at any depth."""
+    """Every layer inside a model, at any depth; none in what is no model."""
     found: list[LayerId] = []
-    for layer in graph.net_of(model).calls_of:
+    net = graph.layers[model].net
+    for layer in net.calls_of if net is not None else ():
         if graph.layers[layer].kind in ("layer", "model"):
-            found.append(layer)
-            if graph.layers[layer].net is not None:
-                found.extend(_inside(graph, layer))
+            found += [layer, *_inside(graph, layer)]
     return found

@@ -18,6 +18,7 @@ from ..graph.build import make_layer
 from ..graph.infer import OnMismatch
 from ..graph.model_graph import Call, Entry, LayerId, LayerSpec, Network, Ref, fresh_id, map_refs
 from ..graph.read import layer_config, live_functions
+from ..graph.rewrite import Draft
 from ..names import numbered
 from ..targets import Target, is_many, target_text
 from .base import Edit, Workspace, require_free, tensors_of
@@ -32,29 +33,34 @@ def _single(work: Workspace, target: Target, expect: int | None, what: str) -> t
     """
     entry = work.find_one(target, expect)
     work.draft(entry)  # refuses an opaque model
+    problem = _not_single(work, entry)
+    if problem:
+        raise StructureError(f"'{entry.path}' {problem} and cannot be {what}.")
+    return entry, work.calls(entry)[0]
+
+
+def _not_single(work: Workspace, entry: Entry) -> str:
+    """Why a layer is not one call on one tensor, if so."""
     calls = work.calls(entry)
     takes = len(tensors_of(calls[0]))
-    if takes == 1 and len(calls) == 1:
-        return entry, calls[0]
-    why = (
-        "is an input of the model"
-        if not takes
-        else f"takes {takes} tensors"
-        if takes > 1
-        else f"is called {len(calls)} times"
-    )
-    raise StructureError(f"'{entry.path}' {why} and cannot be {what}.")
+    if not takes:
+        return "is an input of the model"
+    if takes > 1:
+        return f"takes {takes} tensors"
+    return f"is called {len(calls)} times" if len(calls) > 1 else ""
 
 
-def _on(draft: Any, call: Call, layer: LayerId, source: Ref) -> Ref:
-    """Calls a layer as another call did, on another tensor."""
+def _put_behind(work: Workspace, draft: Draft, call: Call, layer: LayerId, after: Entry) -> None:
+    """Calls a layer, as another call did, on the output of each call of the one it comes behind."""
     (old,) = tensors_of(call)
+    for source in (Ref(behind.id) for behind in work.calls(after)):
 
-    def move(ref: Ref) -> Ref:
-        return source if ref == old else ref
+        def move(ref: Ref, source: Ref = source) -> Ref:
+            return source if ref == old else ref
 
-    kwargs = {name: map_refs(move, value) for name, value in call.kwargs.items()}
-    return draft.call(layer, map_refs(move, call.args), kwargs)
+        kwargs = {name: map_refs(move, value) for name, value in call.kwargs.items()}
+        new = draft.call(layer, map_refs(move, call.args), kwargs)
+        draft.redirect(source, new, keep=[new.call])
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,7 @@ class Move(Edit):
         if entry.owner == after.owner:
             draft.redirect(Ref(call.id), before)
             draft.discard([call.id])
-        # In the draft, the call behind which the layer comes may take something else by now.
-        source = Ref(work.calls(after)[-1].id)
-        new = _on(draft, call, entry.layer, source)
-        draft.redirect(source, new, keep=[new.call])
+        _put_behind(work, draft, call, entry.layer, after)
         work.adopt(after.owner, draft)
         work.infer(self.on_mismatch)
 
@@ -121,10 +124,11 @@ class Duplicate(Edit):
         return f"duplicate {target_text(self.target)}{where}"
 
     def apply(self, work: Workspace) -> None:
-        for entry in without_nested(work.find(self.target, self.expect)):
-            spec = work.spec(entry.layer)
-            if is_many(self.target) and spec.kind not in ("layer", "model"):
-                continue
+        found = without_nested(work.find(self.target, self.expect))
+        if is_many(self.target):
+            usable = [e for e in found if work.spec(e.layer).kind in ("layer", "model")]
+            found = [e for e in usable if not _not_single(work, e)] or found[:1]
+        for entry in found:
             self._duplicate(work, entry)
         work.infer(self.on_mismatch)
 
@@ -133,9 +137,7 @@ class Duplicate(Edit):
         after = entry if self.after is None else work.find_one(self.after)
         block = work.add_block(self._block(work, entry, after.owner), after.owner)
         draft = work.draft(after)
-        source = Ref(work.calls(after)[-1].id)
-        new = _on(draft, call, block.members[0], source)
-        draft.redirect(source, new, keep=[new.call])
+        _put_behind(work, draft, call, block.members[0], after)
         work.adopt(after.owner, draft)
 
     def _block(self, work: Workspace, entry: Entry, owner: LayerId) -> Block:
@@ -150,7 +152,7 @@ class Duplicate(Edit):
                     "duplicated."
                 )
             waiting += spec.net.calls_of if spec.net is not None else ()
-            layers[spec.id] = self._copy(spec)
+            layers[spec.id] = self._copy(work, spec)
         own = layers[entry.layer]
         name = numbered(own.name, work.names_in(owner))
         layers[own.id] = replace(own, name=name)
@@ -161,7 +163,12 @@ class Duplicate(Edit):
         net = Network((begin, then), [Ref(begin.id)], [Ref(then.id)])
         return Block(layers, flags, net, {}, name)
 
-    def _copy(self, spec: LayerSpec) -> LayerSpec:
+    def _copy(self, work: Workspace, spec: LayerSpec) -> LayerSpec:
+        if spec.net is not None and not self.weights:
+            # What starts fresh is looked at anew.
+            fresh = {i for i in spec.net.calls_of if work.spec(i).kind == "layer"}
+            calls = [replace(c, outputs=None) if c.layer in fresh else c for c in spec.net.calls]
+            return replace(spec, net=replace(spec.net, calls=tuple(calls)))
         if spec.net is not None or spec.kind != "layer":
             return spec
         if self.weights:
@@ -213,11 +220,12 @@ class Configure(Edit):
                 "model": f"Name the layers inside it: '{entry.path}/**'.",
             }.get(spec.kind, "Replace it instead.")
             return f"'{entry.path}' ({spec.cls.__name__}) has no configuration to change. {instead}"
-        known = dict.fromkeys((*(spec.config or {}), *inspect.signature(spec.cls).parameters))
+        known = [*(spec.config or {}), *inspect.signature(spec.cls).parameters]
         unknown = [name for name in self.config if name not in known or name == "kwargs"]
         if not unknown:
             return None
-        usable = [n for n in known if n not in ("name", "trainable", "kwargs", "args")]
+        others = ("name", "trainable", "kwargs", "args")
+        usable = dict.fromkeys(name for name in known if name not in others)
         return (
             f"'{entry.path}' ({spec.cls.__name__}) has no argument {', '.join(map(repr, unknown))}. "
             f"It has {', '.join(usable)}."

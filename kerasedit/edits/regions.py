@@ -137,6 +137,11 @@ def check_region(work: Workspace, first: Entry, last: Entry, found: Region) -> N
             f"'{inner}' in the region from '{first.path}' to '{last.path}' also feeds {taker}. Choose "
             "a region that only its last layer leaves, or disconnect that first."
         )
+    if len(found.leaves) > 1:
+        raise StructureError(
+            f"The region from '{first.path}' to '{last.path}' ends in {len(found.leaves)} calls of "
+            f"'{last.path}', and a block has one output. Choose a region with a single end."
+        )
 
 
 @dataclass(frozen=True)
@@ -152,8 +157,8 @@ class Extract(Edit):
 
     def apply(self, work: Workspace) -> None:
         first, last, found = find_region(work, self.start, self.stop)
-        before = work.graph.paths
-        root = work.graph.root
+        before, root = work.graph.paths, work.graph.root
+        known = work.graph.net.output_ids
         if first.owner != root:  # the nested model's network becomes the whole
             spec = work.spec(root)
             inner = work.graph.net_of(first.owner)
@@ -162,29 +167,38 @@ class Extract(Edit):
         net = work.graph.net
         inputs: list[Ref] = []
         inside = {call.id for call in found.calls}
+        makers = [net.by_id[ref.call] for ref in found.enters]
+        taken = {work.spec(call.layer).name for call in (*found.calls, *makers)}
         for ref in found.enters:
-            maker = net.by_id[ref.call]
-            if work.spec(maker.layer).kind == "input":
+            if work.spec(net.by_id[ref.call].layer).kind == "input":
                 inputs.append(ref)
                 continue
-            _, call = input_layer(work, root, net.spec(ref))
-            draft.calls.insert(0, call)
+            call = input_layer(work, net.spec(ref), taken)
+            draft.calls.insert(len(inputs), call)
             draft.redirect(ref, Ref(call.id), only=inside)
             inputs.append(Ref(call.id))
         inputs += [Ref(c.id) for c in found.calls if work.spec(c.layer).kind == "input"]
-        end = work.calls(replace(last, owner=root))[-1]
-        outputs = [r for r in found.leaves if r.call == end.id] or [Ref(end.id)]
-        names = dict(zip(net.output_refs, draft.output_names, strict=False))
         draft.inputs = inputs[0] if len(inputs) == 1 else inputs
-        draft.outputs = outputs[0] if len(outputs) == 1 else outputs
-        layer = work.spec(last.layer).name
-        draft.output_names = tuple(names.get(ref, layer) for ref in outputs)
+        self._put_out(work, draft, last, found, known)
         mark = len(work.report.dropped)
         work.adopt(root, draft)
         # Told by where the layers stood before.
         work.graph = work.graph.compact()
         work.report.dropped[mark:] = [p for i, p in before.items() if i not in work.graph.layers]
         work.infer("error")
+
+    @staticmethod
+    def _put_out(
+        work: Workspace, draft: Draft, last: Entry, found: Region, known: tuple[int, ...]
+    ) -> None:
+        """Makes all that leaves the last layer the outputs; `known` are the identities of before."""
+        end = work.calls(replace(last, owner=work.graph.root))[-1].id
+        leaves = sorted((r for r in found.leaves if r.call == end), key=lambda ref: ref.index)
+        outputs = leaves or [Ref(end)]
+        name = work.spec(last.layer).name
+        draft.put_out(outputs[0] if len(outputs) == 1 else outputs, dict.fromkeys(outputs, name))
+        if len(known) == len(outputs) == 1:
+            draft.output_ids = known  # the one output, as in `trim`
 
 
 @dataclass(frozen=True)
@@ -308,18 +322,9 @@ class Nest(Edit):
     def _model(work: Workspace, owner: LayerId, found: Region, name: str) -> LayerId:
         """A model of the region's calls, taken into the graph."""
         around = work.graph.net_of(owner)
-        entries: list[Call] = []
-        new: dict[Ref, Ref] = {}
-        taken: set[str] = {work.spec(call.layer).name for call in found.calls}
-        for ref in found.enters:
-            spec, call = input_layer(work, owner, around.spec(ref))
-            own = numbered("input_layer", taken)
-            taken.add(own)
-            assert spec.config is not None
-            named = replace(spec, name=own, config={**spec.config, "name": own})
-            work.graph = work.graph.with_layers(named)
-            entries.append(call)
-            new[ref] = Ref(call.id)
+        taken = {work.spec(call.layer).name for call in found.calls}
+        entries = [input_layer(work, around.spec(ref), taken) for ref in found.enters]
+        new = {ref: Ref(call.id) for ref, call in zip(found.enters, entries, strict=True)}
 
         def inner(ref: Ref) -> Ref:
             return new.get(ref, ref)
@@ -336,6 +341,7 @@ class Nest(Edit):
             inputs[0] if len(inputs) == 1 else inputs,
             leaves[0] if len(leaves) == 1 else leaves,
             output_names=tuple(work.spec(by_id[ref.call].layer).name for ref in leaves),
+            output_ids=tuple(fresh_id() for _ in leaves),
         )
         ops = {i for i, spec in work.graph.layers.items() if spec.kind == "op"}
         net = replace(net, chain=around.chain and is_chain(net, ops))

@@ -418,23 +418,13 @@ class Trim(Edit):
 
     def _cut(self, work: Workspace, owner: LayerId, ref: Ref) -> None:
         draft = work.draft_of(owner)
-        single = draft.outputs if isinstance(draft.outputs, Ref) else None
-        draft.outputs = ref if single is not None else [ref]
-        kept = [
-            name
-            for name, old in zip(
-                draft.output_names, iter_refs(self._outputs(work, owner)), strict=False
-            )
-            if old == ref
-        ]
-        alone = draft.output_names if len(draft.output_names) == 1 else ()
-        layer = next(call.layer for call in draft.calls if call.id == ref.call)
-        draft.output_names = tuple(kept[:1]) or alone or (work.spec(layer).name,)
+        if len(list(iter_refs(draft.outputs))) == 1:
+            # The output stays what it is called, though another layer makes it.
+            draft.outputs = map_refs(lambda old: ref, draft.outputs)
+        else:
+            layer = next(call.layer for call in draft.calls if call.id == ref.call)
+            draft.put_out([ref], {ref: work.spec(layer).name})
         work.adopt(owner, draft)
-
-    @staticmethod
-    def _outputs(work: Workspace, owner: LayerId) -> Any:
-        return work.graph.net_of(owner).outputs
 
     @staticmethod
     def _last(work: Workspace, count: int) -> Ref:

@@ -12,9 +12,10 @@ import numpy as np
 from ..errors import EditError, ShapeMismatch, StructureError, TargetError
 from ..graph.build import call_on, make_layer
 from ..graph.infer import show_shape
-from ..graph.model_graph import Entry, LayerId, VariableSpec
+from ..graph.model_graph import Entry, LayerId, Ref, VariableRef, VariableSpec
 from ..graph.read import variable_specs
-from ..targets import Target, select_weights, target_text
+from ..graph.ties import put_in_order
+from ..targets import Target, is_many, select_weights, target_text
 from .base import Edit, NewValues, Workspace
 
 
@@ -53,21 +54,38 @@ def places(work: Workspace, target: Target, weight: str | None, expect: int | No
     return list(found.values())
 
 
-def numeric(found: list[Place], target: Target) -> list[Place]:
-    """The weights among these that are floating-point numbers; the others are passed over.
+def numeric(work: Workspace, found: list[Place], target: Target) -> list[Place]:
+    """The weights among these that can be reckoned with: floating-point numbers.
+
+    Others are passed over, and so are whole layers of which they have a quantized weight.
 
     Raises:
-        EditError: none of them is.
+        EditError: no weights are left, or the target names a quantized layer alone.
     """
-    kept = [place for place in found if "float" in place.spec.dtype]
+    quantized = [place for place in found if is_quantized(work, place)]
+    if quantized and not is_many(target):
+        raise EditError(
+            f"'{quantized[0].path}' is quantized ({quantized[0].spec.dtype}): what its numbers stand "
+            "for is told by other weights. Edit the weights before they are quantized, or name those "
+            "of the layer that are not."
+        )
+    packed = {place.entry.layer for place in quantized}
+    kept = [p for p in found if "float" in p.spec.dtype and p.entry.layer not in packed]
     if not kept:
         kinds = ", ".join(f"'{p.path}' ({p.spec.dtype})" for p in found)
         raise EditError(f"{target_text(target)} names no weights of floating point: {kinds}.")
     return kept
 
 
+def is_quantized(work: Workspace, place: Place) -> bool:
+    """Whether a weight is of Keras's quantization: numbers that a scale beside them goes with."""
+    names = {v.name for v in work.spec(place.entry.layer).variables or ()}
+    whole = "int" in place.spec.dtype or f"{place.spec.name}_amax_history" in names
+    return whole and f"{place.spec.name}_scale" in names
+
+
 def change_each(
-    work: Workspace, found: list[Place], make: Callable[[Place, np.ndarray], np.ndarray]
+    work: Workspace, found: list[Place], make: Callable[[Place, np.ndarray], Any]
 ) -> None:
     """Notes new values down: what `make` gives for each weight and its present value."""
     for place in found:
@@ -85,16 +103,22 @@ def fitting(value: Any, place: Place) -> np.ndarray:
         ShapeMismatch: it has another shape than the weight.
         EditError: it is no array of numbers.
     """
-    try:
-        array = np.asarray(value)
-        if array.shape == place.spec.shape:
-            return array.astype(np.dtype(place.spec.dtype))
-    except (TypeError, ValueError) as problem:
-        raise EditError(f"The value for '{place.path}' is no array: {problem}") from problem
-    raise ShapeMismatch(
-        f"The weight '{place.path}' has shape {show_shape(place.spec.shape)}, and the value for it "
-        f"{show_shape(array.shape)}. Give one of the weight's shape."
-    )
+    array = np.asarray(value)
+    if array.dtype.kind in "OSUMmc":
+        raise EditError(f"The value for '{place.path}' is no array of numbers: {value!r:.80}")
+    if array.shape != place.spec.shape:
+        raise ShapeMismatch(
+            f"The weight '{place.path}' has shape {show_shape(place.spec.shape)}, and the value for it "
+            f"{show_shape(array.shape)}. Give one of the weight's shape."
+        )
+    with np.errstate(all="ignore"):
+        found = array.astype(np.dtype(place.spec.dtype))
+    if "float" not in place.spec.dtype and not np.array_equal(found, array):
+        raise EditError(
+            f"The weight '{place.path}' is of dtype {place.spec.dtype}, and the value for it has "
+            "numbers that this dtype cannot hold."
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -123,15 +147,7 @@ class SetWeights(Edit):
 
     def _by_path(self, found: list[Place]) -> dict[str, Any]:
         if isinstance(self.arrays, Mapping):
-            by_name = {place.path: place for place in found}
-            by_name |= {place.spec.name: place for place in found}
-            unknown = [name for name in self.arrays if name not in by_name]
-            if unknown:
-                names = ", ".join(f"'{place.spec.name}'" for place in found)
-                raise TargetError(
-                    f"{target_text(self.target)} has no weight {unknown[0]!r}. It has {names}."
-                )
-            return {by_name[name].path: value for name, value in self.arrays.items()}
+            return {self._named(found, name).path: array for name, array in self.arrays.items()}
         if len(self.arrays) != len(found):
             names = ", ".join(f"'{p.path}' {show_shape(p.spec.shape)}" for p in found)
             raise ShapeMismatch(
@@ -139,6 +155,19 @@ class SetWeights(Edit):
                 f"{len(self.arrays)} arrays were given."
             )
         return {place.path: value for place, value in zip(found, self.arrays, strict=True)}
+
+    def _named(self, found: list[Place], name: str) -> Place:
+        """The weight of a name or path.
+
+        Raises:
+            TargetError: there is none, or several layers have one of this name.
+        """
+        named = [place for place in found if name in (place.path, place.spec.name)]
+        if len(named) == 1:
+            return named[0]
+        there = ", ".join(f"'{place.path}'" for place in named or found)
+        problem = f"several weights {name!r}" if named else f"no weight {name!r}"
+        raise TargetError(f"{target_text(self.target)} has {problem}. Name one of {there}.")
 
 
 @dataclass(frozen=True)
@@ -158,7 +187,8 @@ class ScaleWeights(Edit):
     def apply(self, work: Workspace) -> None:
         if not isinstance(self.factor, (int, float)) or isinstance(self.factor, bool):
             raise EditError(f"A factor is a number, not {self.factor!r:.80}.")
-        found = numeric(places(work, self.target, self.weight, self.expect), self.target)
+        found = places(work, self.target, self.weight, self.expect)
+        found = numeric(work, found, self.target)
         change_each(work, found, lambda place, current: current * self.factor)
 
 
@@ -186,13 +216,14 @@ class MapWeights(Edit):
             return
         if not callable(self.fn):
             raise EditError(f"map_weights needs a function of arrays, not {self.fn!r:.80}.")
-        found = numeric(places(work, self.target, self.weight, self.expect), self.target)
-        change_each(work, found, self._mapped)
+        found = places(work, self.target, self.weight, self.expect)
+        change_each(work, numeric(work, found, self.target), self._mapped)
 
-    def _mapped(self, place: Place, current: np.ndarray) -> np.ndarray:
+    def _mapped(self, place: Place, current: np.ndarray) -> Any:
         assert self.fn is not None
         try:
-            return keras.ops.convert_to_numpy(self.fn(current.copy()))
+            made = self.fn(current.copy())
+            return made if made is None else keras.ops.convert_to_numpy(made)
         except Exception as problem:
             raise EditError(f"The function failed on '{place.path}': {problem!r}") from problem
 
@@ -209,11 +240,12 @@ class MapWeights(Edit):
 
 @dataclass(frozen=True)
 class Reinitialize(Edit):
-    """Draws weights anew from their initializers."""
+    """Draws weights anew from their initializers. As data it has what was drawn, to be repeated."""
 
     kind: ClassVar[str] = "reinitialize"
     target: Target
     expect: int | None = None
+    arrays: Mapping[str, np.ndarray] | None = field(default=None, compare=False)
 
     def describe(self) -> str:
         return f"reinitialize {target_text(self.target)}"
@@ -222,6 +254,9 @@ class Reinitialize(Edit):
         fresh: dict[LayerId, list[np.ndarray]] = {}
 
         def drawn(place: Place, live: Any) -> np.ndarray:
+            before = self.arrays.get(place.path) if isinstance(self.arrays, Mapping) else None
+            if before is not None and before.shape == place.spec.shape:
+                return before
             layer = place.entry.layer
             if layer not in fresh:
                 fresh[layer] = first_values(work, place.entry, live)
@@ -236,6 +271,12 @@ class Reinitialize(Edit):
             new = NewValues(place.entry.layer, place.index, place.path, value, drawn=True)
             work.values.append(new)
 
+    def recorded(self, values: Mapping[str, np.ndarray]) -> Reinitialize:
+        return replace(self, arrays=dict(values))
+
+    def _argument(self, name: str, value: Any, required: bool) -> str:
+        return "" if name == "arrays" else super()._argument(name, value, required)
+
 
 def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
     """The values that a layer's initializers give, in the order of `layer.variables`.
@@ -249,13 +290,16 @@ def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
     if net.opaque:
         layer.build_from_config(live.get_build_config() or {})
     elif not layer.built:
-        first = net.calls_of[entry.layer][0]
 
-        def symbol(ref: Any) -> Any:
-            tensor = net.spec(ref)
-            return keras.KerasTensor(tensor.shape, dtype=tensor.dtype, sparse=tensor.sparse)
+        def symbol(leaf: Ref | VariableRef) -> Any:
+            if isinstance(leaf, Ref):
+                tensor = net.spec(leaf)
+                return keras.KerasTensor(tensor.shape, dtype=tensor.dtype, sparse=tensor.sparse)
+            variable = (work.spec(leaf.layer).variables or ())[leaf.index]
+            return keras.KerasTensor(variable.shape, dtype=variable.dtype)
 
-        call_on(layer, first, symbol)
+        call_on(layer, net.calls_of[entry.layer][0], symbol)
+    put_in_order(spec, layer)
     there = [(v.shape, v.dtype) for v in variable_specs(layer)]
     if there != [(v.shape, v.dtype) for v in spec.variables or ()]:
         raise StructureError(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import keras
 
-from ..blocks import Block
+from ..blocks import Block, make_block, needs_tensor
 from ..errors import EditError, NameTaken, StructureError, TargetError
 from ..graph.infer import OnMismatch, show_shape
 from ..graph.model_graph import (
     Call,
+    CallId,
     Entry,
     LayerId,
     LayerSpec,
@@ -24,7 +25,7 @@ from ..graph.model_graph import (
     map_refs,
 )
 from ..graph.rewrite import Draft, downstream
-from ..names import check_layer_name, free_name
+from ..names import check_layer_name, numbered
 from ..targets import Target, target_text
 from .base import Edit, Workspace, choose_input, is_shape, tensors_of
 from .structure import is_merge, put, refuse_other_outputs
@@ -89,32 +90,51 @@ def join(
         StructureError: they are in different models, it would make a circle, or `merge` is no layer
             that merges a list of tensors.
     """
+    _check_merge(merge)
     origin, taker = work.find_one(source), work.find_one(into)
     if origin.owner != taker.owner:
         raise StructureError(
             f"'{origin.path}' and '{taker.path}' are not in the same model. Inline the nested one "
             "first (ed.inline), or connect layers of one model."
         )
-    if len(merge.members) != 1 or merge.layers[merge.members[0]].kind != "layer":
-        raise StructureError("merge= takes one layer that merges tensors, such as layers.Add().")
     draft = work.draft(taker)
     net = work.graph.net_of(taker.owner)
-    from_call = work.calls(origin)[-1]
-    for target in work.calls(taker, call):
-        if from_call.id in downstream(net.calls, [target.id]):
-            raise StructureError(
-                f"'{origin.path}' depends on '{taker.path}', so connecting it there would make a "
-                "circle."
-            )
-        present = choose_input(work, taker, target, which, "input")
-        added = Ref(from_call.id)
-        if block is not None:
-            added = put(draft, work.add_block(block, taker.owner), added)
-        merged = work.add_block(merge, taker.owner)
-        joined = draft.call(merged.members[0], ([present, added],))
-        draft.redirect(present, joined, only=[target.id])
-        work.adopt(taker.owner, draft)
-        draft = work.draft(taker)
+    takers = work.calls(taker, call)
+    added = Ref(work.calls(origin)[-1].id)
+    if added.call in downstream(net.calls, [taking.id for taking in takers]):
+        raise StructureError(
+            f"'{origin.path}' depends on '{taker.path}', so connecting it there would make a circle."
+        )
+    present = [choose_input(work, taker, taking, which, "input") for taking in takers]
+    branch = work.add_block(block, taker.owner) if block is not None else None
+    if branch is not None:
+        added = put(draft, branch, added)
+    merged = work.add_block(merge, taker.owner, beside=branch.members if branch else ())
+    for taking, first in zip(takers, present, strict=True):
+        joined = draft.call(merged.members[0], ([first, added],))
+        draft.redirect(first, joined, only=[taking.id])
+    work.adopt(taker.owner, draft)
+
+
+def make_merge(merge: Any) -> Block:
+    """The block of a layer that merges tensors.
+
+    Raises:
+        EditError: it is nothing of the kind.
+    """
+    if needs_tensor(merge):
+        raise EditError(_MERGE)
+    block = make_block(merge)
+    _check_merge(block)
+    return block
+
+
+_MERGE = "merge= takes one layer that merges tensors, such as layers.Add()."
+
+
+def _check_merge(block: Block) -> None:
+    if len(block.members) != 1 or block.layers[block.members[0]].kind != "layer":
+        raise EditError(_MERGE)
 
 
 def leaving(work: Workspace, source: Target) -> TensorSpec:
@@ -144,48 +164,54 @@ class Disconnect(Edit):
         source, into = work.find_one(self.source), work.find_one(self.into)
         if source.owner != into.owner:
             raise StructureError(f"'{source.path}' and '{into.path}' are not in the same model.")
-        for ref, call in self._edges(work, source, into):
-            self._cut(work, into.owner, ref, call)
+        makers = {call.id for call in work.calls(source)}
+        draft = work.draft(into)
+        for call in self._takers(work, source, into, makers):
+            self._cut(work, draft, into.owner, call.id, makers)
+        work.adopt(into.owner, draft)
         work.infer(self.on_mismatch)
 
-    def _edges(self, work: Workspace, source: Entry, into: Entry) -> list[tuple[Ref, Call]]:
-        """The edges that are meant: into `into` itself, else into merge layers that it takes."""
+    @staticmethod
+    def _takers(
+        work: Workspace, source: Entry, into: Entry, makers: Collection[CallId]
+    ) -> list[Call]:
+        """The calls that are meant: of `into` itself, else of merge layers that it takes."""
         net = work.graph.net_of(into.owner)
-        makers = {call.id for call in work.calls(source)}
-        takers = work.calls(into)
+        calls = work.calls(into)
         for _ in range(2):
-            edges = [(r, c) for c in takers for r in tensors_of(c) if r.call in makers]
-            if edges:
-                return edges
-            before = [net.by_id[ref.call] for call in takers for ref in tensors_of(call)]
-            takers = [c for c in before if is_merge(work.spec(c.layer))]
+            found = [c for c in calls if any(ref.call in makers for ref in tensors_of(c))]
+            if found:
+                return found
+            before = {ref.call: net.by_id[ref.call] for c in calls for ref in tensors_of(c)}
+            calls = [c for c in before.values() if is_merge(work.spec(c.layer))]
         raise StructureError(f"Nothing goes from '{source.path}' to '{into.path}' directly.")
 
     @staticmethod
-    def _cut(work: Workspace, owner: LayerId, ref: Ref, call: Call) -> None:
-        draft = work.draft_of(owner)
+    def _cut(
+        work: Workspace, draft: Draft, owner: LayerId, taker: CallId, makers: Collection[CallId]
+    ) -> None:
+        """Takes from a call what some calls make. In the draft it may be another call by now."""
+        call = next(c for c in draft.calls if c.id == taker)
         spec = work.spec(call.layer)
-        rest = [other for other in tensors_of(call) if other != ref]
-        listed = len(call.args) == 1 and isinstance(call.args[0], (list, tuple))
+        merges = is_merge(spec) or spec.kind == "op"
+        rest = [ref for ref in tensors_of(call) if ref.call not in makers]
         if not rest:
             raise StructureError(
                 f"'{spec.name}' takes nothing else, so it cannot be disconnected: remove it, or "
                 "connect something else first."
             )
-        if len(rest) == 1 and (is_merge(spec) or spec.kind == "op"):
+        if len(rest) == 1 and merges:
             entry = next(e for e in work.graph.entries if (e.layer, e.owner) == (call.layer, owner))
             refuse_other_outputs(work, work.graph.net_of(owner), entry, call)
             draft.redirect(Ref(call.id), rest[0])
             draft.discard([call.id])
-        elif listed and is_merge(spec):
-            kept = [item for item in call.args[0] if item != ref]
-            draft.change(call.id, args=(kept,))
+        elif merges and len(call.args) == 1 and isinstance(call.args[0], (list, tuple)):
+            draft.change(call.id, args=([ref for ref in call.args[0] if ref in rest],))
         else:
             raise StructureError(
-                f"'{spec.name}' ({spec.cls.__name__}) needs each of its {len(rest) + 1} tensors. "
-                "Only a connection into a merge layer can be taken away."
+                f"'{spec.name}' ({spec.cls.__name__}) needs each of its {len(tensors_of(call))} "
+                "tensors. Only a connection into a merge layer can be taken away."
             )
-        work.adopt(owner, draft)
 
 
 @dataclass(frozen=True)
@@ -220,7 +246,7 @@ class SetInput(Edit):
         if self.shape is not None:
             config["batch_shape"] = (batch[0], *self.shape)
         if self.dtype is not None:
-            config["dtype"] = _dtype(self.dtype)
+            config["dtype"] = dtype_name(self.dtype)
         work.graph = work.graph.with_layers(replace(spec, config=config))
         work.touch(entry.layer)
         work.infer(self.on_mismatch)
@@ -245,16 +271,22 @@ class SetInput(Edit):
         return entry
 
 
-def _dtype(name: str) -> str:
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype, which may be given as NumPy's or the backend's.
+
+    Raises:
+        EditError: Keras knows no such dtype.
+    """
     try:
-        return keras.backend.standardize_dtype(name)
-    except ValueError as problem:
-        raise EditError(f"'{name}' is no dtype that Keras knows.") from problem
+        return keras.backend.standardize_dtype(dtype)
+    except (TypeError, ValueError) as problem:
+        raise EditError(f"{dtype!r:.80} is no dtype that Keras knows.") from problem
 
 
-def input_layer(work: Workspace, owner: LayerId, tensor: TensorSpec) -> tuple[LayerSpec, Call]:
-    """A new input for a tensor like the given one, and its call."""
-    name = free_name("input_layer", "InputLayer", work.names_in(owner))
+def input_layer(work: Workspace, tensor: TensorSpec, taken: set[str]) -> Call:
+    """The call of a new input for a tensor like the given one; its name is added to `taken`."""
+    name = numbered("input_layer", taken)
+    taken.add(name)
     layer = keras.layers.InputLayer(
         batch_shape=tensor.shape, dtype=tensor.dtype, sparse=tensor.sparse, name=name
     )
@@ -262,7 +294,7 @@ def input_layer(work: Workspace, owner: LayerId, tensor: TensorSpec) -> tuple[La
         fresh_id(), "input", name, type(layer), config=layer.get_config(), variables=()
     )
     work.graph = work.graph.with_layers(spec, flags={spec.id: True})
-    return spec, Call(fresh_id(), spec.id, outputs=(tensor,))
+    return Call(fresh_id(), spec.id, outputs=(tensor,))
 
 
 @dataclass(frozen=True)
@@ -301,20 +333,10 @@ class AddOutput(Edit):
             raise NameTaken(f"The model has an output '{name}' already. Pass another name=.")
         if name != layer_name and not keyed:
             # The outputs of a list are called as their layers are, in a file above all.
-            block = work.add_block(_identity(name), root)
+            block = work.add_block(make_block(keras.layers.Identity(name=name)), root)
             ref = put(draft, block, ref)
-        draft.outputs = _with(draft.outputs, name, ref)
-        order = [r for r in iter_refs(draft.outputs) if r != ref]
-        names = dict(zip(order, draft.output_names, strict=False))
-        names[ref] = name
-        draft.output_names = tuple(names.get(r, name) for r in iter_refs(draft.outputs))
+        draft.put_out(_with(draft.outputs, name, ref), {ref: name})
         work.adopt(root, draft)
-
-
-def _identity(name: str) -> Block:
-    from ..blocks import make_block
-
-    return make_block(keras.layers.Identity(name=name))
 
 
 def _with(outputs: Any, name: str, ref: Ref) -> Any:
@@ -337,19 +359,14 @@ def _expose(work: Workspace, model: LayerId, place: Entry, ref: Ref) -> Ref:
     before = list(iter_refs(draft.outputs))
     if ref not in before:
         name = work.spec(next(c.layer for c in draft.calls if c.id == ref.call)).name
-        draft.outputs = _with(draft.outputs, _free_key(draft.outputs, name), ref)
-        draft.output_names = (*draft.output_names, name)
+        keys = draft.outputs if isinstance(draft.outputs, Mapping) else ()
+        draft.put_out(_with(draft.outputs, numbered(name, keys), ref), {ref: name})
         work.adopt(model, draft)
     after = list(iter_refs(draft.outputs))
     owners = dict.fromkeys(e.owner for e in work.graph.entries if e.layer == model)
     for owner in owners:
         _renumber(work, owner, model, {before.index(r): after.index(r) for r in before}, after)
     return Ref(work.calls(place)[-1].id, after.index(ref))
-
-
-def _free_key(outputs: Any, name: str) -> str:
-    taken = outputs if isinstance(outputs, Mapping) else ()
-    return free_name(name, name, taken)
 
 
 def _renumber(
@@ -394,37 +411,46 @@ class RemoveOutput(Edit):
         doomed = self._places(work, work.graph.net)
         refs = list(iter_refs(draft.outputs))
         if len(doomed) == len(refs):
-            raise StructureError("The last output cannot be removed.")
-        draft.output_names = tuple(
-            name for i, name in enumerate(draft.output_names) if i not in doomed
-        )
+            names = ", ".join(f"'{name}'" for name in output_keys(work.graph.net))
+            raise StructureError(
+                f"The model puts out {names} alone, and one output has to stay. Add another first."
+            )
+        left = [i for i in range(len(refs)) if i not in doomed]
+        draft.output_names = tuple(draft.output_names[i] for i in left)
+        draft.output_ids = tuple(draft.output_ids[i] for i in left)
         draft.outputs = _without(draft.outputs, doomed)
         work.adopt(root, draft)
         work.infer("error")
 
     def _places(self, work: Workspace, net: Network) -> set[int]:
-        """The numbers of the outputs that are meant: by name or key, by layer, or by number."""
-        names = output_names(net)
-        if isinstance(self.target, str) and self.target in names:
-            return {names.index(self.target)}
-        layers = [work.spec(net.by_id[ref.call].layer).name for ref in net.output_refs]
+        """The numbers of the outputs that are meant: by name or key, else by layer."""
+        keys = output_keys(net)
+        if isinstance(self.target, str):
+            named = {i for i, key in enumerate(keys) if f"{key}/".startswith(f"{self.target}/")}
+            if named:
+                return named
+        layers = [net.by_id[ref.call].layer for ref in net.output_refs]
         entry = work.find_one(self.target)
-        found = {
-            i
-            for i, ref in enumerate(net.output_refs)
-            if net.by_id[ref.call].layer == entry.layer and entry.owner == work.graph.root
-        }
-        if not found:
-            shown = ", ".join(f"'{name}'" for name in dict.fromkeys((*names, *layers)))
+        found = {i for i, layer in enumerate(layers) if layer == entry.layer}
+        if not found or entry.owner != work.graph.root:
+            names = dict.fromkeys((*keys, *(work.spec(layer).name for layer in layers)))
+            shown = ", ".join(f"'{name}'" for name in names)
             raise TargetError(f"'{entry.path}' is no output of the model. Its outputs are {shown}.")
         return found
 
 
-def output_names(net: Network) -> tuple[str, ...]:
-    """What losses and metrics call the outputs: of a dictionary, by its keys."""
-    if isinstance(net.outputs, Mapping):
-        return tuple(sorted(net.outputs))
-    return net.output_names
+def output_keys(net: Network) -> tuple[str, ...]:
+    """What the flat outputs are called: by their keys (`more/high` in nested ones), else by name."""
+
+    def keys(structure: Any, path: str) -> Iterator[str]:
+        if isinstance(structure, Ref):
+            yield path
+            return
+        inside = structure if isinstance(structure, Mapping) else dict(enumerate(structure))
+        for key in sorted(inside):
+            yield from keys(inside[key], f"{path}/{key}" if path else str(key))
+
+    return tuple(keys(net.outputs, "")) if isinstance(net.outputs, Mapping) else net.output_names
 
 
 def _without(outputs: Any, doomed: set[int]) -> Any:

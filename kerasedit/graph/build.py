@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from .. import _keras
 from ..errors import EditError, StructureError, reason
@@ -65,6 +66,8 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
         return _keras.copy_op(spec.prototype, spec.name)
     assert spec.config is not None
     config = {**copy.deepcopy(spec.config), **spec.functions, "name": spec.name}
+    if spec.cls.__module__.startswith("keras.") or issubclass(spec.cls, keras.layers.Wrapper):
+        config = _to_be_built(config)
     if isinstance(spec.prototype, keras.layers.Lambda):
         return _keras.copy_lambda(spec.prototype, spec.name)
     try:
@@ -78,6 +81,21 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
             "get_config() returns every argument of the constructor, and give functions and classes "
             f"that Keras cannot find in custom_objects=. Keras said: {reason(problem)}"
         ) from problem
+
+
+def _to_be_built(config: Any) -> Any:
+    """A configuration without the shapes that layers inside were built for.
+
+    A wrapper builds what it holds for what it takes itself, which an edit may have changed.
+    """
+    if isinstance(config, Mapping):
+        built = "class_name" in config and "config" in config
+        return {
+            key: _to_be_built(value)
+            for key, value in config.items()
+            if not (built and key == "build_config")
+        }
+    return [_to_be_built(item) for item in config] if type(config) is list else config
 
 
 class Builder:
@@ -147,10 +165,23 @@ class Builder:
             if isinstance(layer, keras.layers.InputLayer):
                 output = layer.output
             else:
-                output = _keras.with_values_if_needed(partial(call_on, layer, call, find))
+                output = self._call(layer, call, find)
             for index, tensor in enumerate(keras.tree.flatten(output)):
                 tensors[Ref(call.id, index)] = tensor
         return tensors
+
+    def _call(self, layer: Any, call: Call, find: Callable[[Ref | VariableRef], Any]) -> Any:
+        try:
+            return _keras.with_values_if_needed(partial(call_on, layer, call, find))
+        except EditError:
+            raise
+        except Exception as problem:
+            cls = type(layer).__name__
+            raise StructureError(
+                f"The layer '{layer.name}' of class {cls}, made again from its own configuration, "
+                f"cannot be called as in the source. {cls}.get_config() has to tell every argument "
+                f"of the constructor. Keras said: {reason(problem)}"
+            ) from problem
 
     def _variable(self, ref: VariableRef) -> Any:
         layer = self.layers.get(ref.layer)
@@ -293,8 +324,8 @@ def build_model(
             twin = layer_id
             while (earlier := graph.layers[twin].twin) in builder.layers:
                 twin = earlier
-            state = capture(builder.layers[twin])
-            restore(builder.layers[layer_id], state, graph.layers[layer_id])
+            spec = graph.layers[layer_id]
+            restore(builder.layers[layer_id], twin_state(capture(builder.layers[twin]), spec), spec)
     return Built(model, builder.layers)
 
 
@@ -304,6 +335,12 @@ def capture(layer: Any) -> LayerState:
         return LayerState()
     values = tuple(_keras.snapshot(v) for _, v, _ in _keras.named_variables(layer))
     return LayerState(values, _keras.read_assets(layer))
+
+
+def twin_state(state: LayerState, spec: LayerSpec) -> LayerState:
+    """What a layer starts with that starts equal to another one: all but the state of its seeds."""
+    values = zip(state.values, spec.variables or (), strict=True)
+    return replace(state, values=tuple(value if v.weight else None for value, v in values))
 
 
 def restore(layer: Any, state: LayerState, spec: LayerSpec) -> None:
@@ -319,7 +356,7 @@ def restore(layer: Any, state: LayerState, spec: LayerSpec) -> None:
             _keras.initialize(variable)
         elif isinstance(value, Overlap):
             _keras.initialize(variable)
-            _assign_overlap(variable, value)
+            variable.assign(overlaid(variable, value))
         elif tuple(value.shape) != tuple(variable.shape):
             raise StructureError(
                 f"The variable '{variable.name}' of layer '{spec.name}' has shape "
@@ -330,11 +367,12 @@ def restore(layer: Any, state: LayerState, spec: LayerSpec) -> None:
     _keras.write_assets(layer, state.assets)
 
 
-def _assign_overlap(variable: Any, part: Overlap) -> None:
-    whole = keras.ops.convert_to_numpy(variable).copy()
+def overlaid(value: Any, part: Overlap) -> np.ndarray:
+    """A value with the leading part of another one in it."""
+    whole = keras.ops.convert_to_numpy(value).copy()
     old = keras.ops.convert_to_numpy(part.value)
     region = tuple(
         slice(0, min(sizes)) for sizes in zip(whole.shape, old.shape, part.limit, strict=True)
     )
     whole[region] = old[region].astype(whole.dtype)
-    variable.assign(whole)
+    return whole

@@ -148,7 +148,8 @@ class Network:
 
     `inputs` and `outputs` are nested structures of `Ref`s as the model was made with. `chain` marks
     a Sequential. `opaque` marks a model whose wiring is Python code: its layers are listed, and
-    nothing is known of the edges. `output_names` has a name per flat output.
+    nothing is known of the edges. `output_names` has a name per flat output, and `output_ids` an
+    identity that stays when it is renamed or another layer becomes it: its loss goes by that.
     """
 
     calls: tuple[Call, ...]
@@ -157,6 +158,7 @@ class Network:
     chain: bool = False
     opaque: bool = False
     output_names: tuple[str, ...] = ()
+    output_ids: tuple[int, ...] = ()
 
     @cached_property
     def by_id(self) -> dict[CallId, Call]:

@@ -147,12 +147,14 @@ class Reader:
         outputs = map_leaves(to_ref, _keras.output_structure(functional))
         # Implied masks leave ops behind that nothing needs.
         needed = needed_calls(calls, (inputs, outputs))
+        names = tuple(getattr(functional, "output_names", ()))
         return Network(
             tuple(call for call in calls if call.id in needed),
             inputs,
             outputs,
             chain=isinstance(model, keras.Sequential),
-            output_names=tuple(getattr(functional, "output_names", ())),
+            output_names=names,
+            output_ids=tuple(fresh_id() for _ in names),
         )
 
     @staticmethod

@@ -19,6 +19,7 @@ class Draft:
         self.inputs = net.inputs
         self.outputs = net.outputs
         self.output_names = net.output_names
+        self.output_ids = net.output_ids
 
     def call(
         self, layer: LayerId, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
@@ -65,6 +66,23 @@ class Draft:
         if only is None:
             self.outputs = map_refs(change, self.outputs)
 
+    def put_out(self, outputs: Any, names: Mapping[Ref, str]) -> None:
+        """Makes a structure of tensors the outputs; `names` has those of new ones.
+
+        What was an output before keeps its name and identity.
+        """
+        known: dict[Ref, list[tuple[str, int]]] = {}
+        before = zip(iter_refs(self.outputs), self.output_names, self.output_ids, strict=False)
+        for ref, name, identity in before:
+            known.setdefault(ref, []).append((name, identity))
+        found = [
+            known[ref].pop(0) if known.get(ref) else (names[ref], fresh_id())
+            for ref in iter_refs(outputs)
+        ]
+        self.outputs = outputs
+        self.output_names = tuple(name for name, _ in found)
+        self.output_ids = tuple(identity for _, identity in found)
+
     def discard(self, calls: Iterable[CallId]) -> None:
         """Takes calls out; whatever took their outputs must have been redirected before."""
         gone = set(calls)
@@ -80,20 +98,24 @@ class Draft:
 
         `also` gives arguments that the calls of a layer get beside their own.
         """
-        new: dict[Ref, Ref] = dict(zip(block.input_refs, inputs, strict=True))
+        given: dict[Ref, Ref] = dict(zip(block.input_refs, inputs, strict=True))
         entries = {ref.call for ref in block.input_refs}
+        made: dict[CallId, CallId] = {}
+
+        def move(ref: Ref) -> Ref:
+            return given[ref] if ref in given else Ref(made[ref.call], ref.index)
+
         for call in block.calls:
             if call.id in entries:
                 continue
             kwargs = {**also(call.layer), **call.kwargs}
             first = self.call(
                 call.layer,
-                map_refs(new.__getitem__, call.args),
-                {name: map_refs(new.__getitem__, value) for name, value in kwargs.items()},
+                map_refs(move, call.args),
+                {name: map_refs(move, value) for name, value in kwargs.items()},
             )
-            for index in range(len(call.outputs) if call.outputs is not None else 1):
-                new[Ref(call.id, index)] = Ref(first.call, index)
-        return [new[ref] for ref in block.output_refs]
+            made[call.id] = first.call
+        return [move(ref) for ref in block.output_refs]
 
     def change(self, call: CallId, **values: Any) -> None:
         """Gives a call other arguments (or another layer); it is inferred anew."""
@@ -127,6 +149,7 @@ class Draft:
             inputs=self.inputs,
             outputs=self.outputs,
             output_names=self.output_names,
+            output_ids=self.output_ids,
         )
         return replace(net, chain=net.chain and is_chain(net, ops)), [
             i for i in dead if i not in alive

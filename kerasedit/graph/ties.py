@@ -9,6 +9,7 @@ one object per token. A layer that an edit gives other weights leaves its ties.
 from __future__ import annotations
 
 import inspect
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -64,13 +65,16 @@ def find_ties(
     found = {**specs, **_with_problems(specs, holders)}
     sharing = dict.fromkeys(i for own in holders.values() if len(own) > 1 for i in own)
     parts = {layer_id: _keras.parts(objects[layer_id]) for layer_id in sharing}
+    if parts:
+        parts |= {i: {(): objects[i]} for i, spec in specs.items() if spec.kind == "model"}
     held = Counter(i for own in parts.values() for i in {id(part) for part in own.values()})
     tokens: dict[int, int] = {}
     flags: dict[int, bool] = {}
-    for layer_id in sharing:
+    for layer_id in parts:
         spec = found[layer_id]
         variables = list(spec.variables or ())
-        for index, (_, variable, to_train) in enumerate(_keras.named_variables(objects[layer_id])):
+        known = _keras.named_variables(objects[layer_id]) if variables else ()
+        for index, (_, variable, to_train) in enumerate(known):
             owners = holders[id(variable)]
             if len(owners) > 1:
                 token = tokens.setdefault(id(variable), fresh_id())
@@ -84,7 +88,9 @@ def find_ties(
             for place, part in parts[layer_id].items()
             if held[id(part)] > 1
         }
-        found[layer_id] = replace(spec, variables=tuple(variables), ties=ties)
+        if ties:
+            variables = spec.variables and tuple(variables)
+            found[layer_id] = replace(spec, variables=variables, ties=ties)
     for layer_id, spec in specs.items():
         if spec.net is not None:
             found[layer_id] = replace(found[layer_id], net=_refer(spec.net, holders, objects))
@@ -299,6 +305,9 @@ def tie(graph: ModelGraph, layers: Layers) -> set[int]:
     before = {id(v) for layer in tied.values() for v in layer.variables}
     parts: dict[LayerId, dict[Any, Any]] = {}
     chosen: dict[int, Any] = {}
+    # Keras's files keep a layer that others hold as one where it is a layer of the model, and fail
+    # where it is not: then only its variables are one.
+    whole = {graph.layers[i].ties[()] for i in tied if () in graph.layers[i].ties}
     for layer_id, layer in tied.items():
         spec = graph.layers[layer_id]
         put_in_order(spec, layer)
@@ -311,22 +320,30 @@ def tie(graph: ModelGraph, layers: Layers) -> set[int]:
         swaps = {
             id(own): chosen[ties[place]]
             for place, own in parts[layer_id].items()
-            if place in ties and _can_stand_for(chosen[ties[place]], own)
+            if place in ties and _can_stand_for(chosen[ties[place]], own, ties[place] in whole)
         }
         _keras.swap_parts(layer, swaps)
     _check(graph, layers)
     return before - {id(v) for layer in tied.values() for v in layer.variables}
 
 
-def _can_stand_for(other: Any, own: Any) -> bool:
+def _can_stand_for(other: Any, own: Any, whole: bool) -> bool:
     """Whether one object can take the place of another: an edit may have changed only one layer."""
     if isinstance(own, keras.Variable):
         return own.shape == other.shape and own.dtype == other.dtype
     if not isinstance(own, keras.Layer):
         return True
-    configs = [{**layer.get_config(), "name": "", "trainable": True} for layer in (own, other)]
-    shapes = [[tuple(v.shape) for v in layer.variables] for layer in (own, other)]
-    return type(own) is type(other) and configs[0] == configs[1] and shapes[0] == shapes[1]
+    if not whole or own is other:
+        return False
+    return _makeup(own) == _makeup(other)
+
+
+def _makeup(layer: Any) -> Any:
+    """What two layers that do the same with the same variables have in common."""
+    config = {**layer.get_config(), "name": "", "trainable": True}
+    shapes = [tuple(v.shape) for v in layer.variables]
+    # A file makes lists of tuples.
+    return type(layer), json.dumps(config, sort_keys=True, default=repr), shapes
 
 
 def _check(graph: ModelGraph, layers: Layers) -> None:
@@ -354,8 +371,9 @@ def settle_flags(graph: ModelGraph, layers: Layers) -> None:
     """Gives what is shared the flag that the graph has for it: each of its layers set its own."""
     for layer_id, layer in layers.items():
         flag = graph.flags.get(layer_id, True)
-        if () in graph.layers[layer_id].ties and layer.trainable != flag:
-            _keras.set_layer_flag(layer, flag)
+        spec = graph.layers[layer_id]
+        if () in spec.ties and layer.trainable != flag:
+            (_keras.set_layer_flag if spec.net is None else _keras.set_own_flag)(layer, flag)
     for token, ((layer_id, index), *_) in graph.owners.items():
         variable = _variable(layers[layer_id], index)
         if variable is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 
 from .. import _keras
+from ..graph.model_graph import Network, Ref
 
 SlotValues = Callable[[Any], Mapping[str, Any] | None]
 """Gives the values of a model variable's slots by their names; None where it has none yet."""
@@ -50,7 +51,8 @@ def carry_compile(
     old: keras.Model,
     new: keras.Model,
     slot_values: SlotValues,
-    output_names: tuple[Sequence[str], Sequence[str]],
+    networks: tuple[Network, Network],
+    known: PerOutput,
 ) -> str | None:
     """Compiles a model as another one is, and lets its optimizer go on.
 
@@ -58,20 +60,17 @@ def carry_compile(
         old: the model whose settings are carried.
         new: the model that gets them.
         slot_values: the values of a new variable's slots.
-        output_names: the names of the outputs of both.
+        networks: those of both.
+        known: the settings for each output there has been; what `old` has is added.
 
     Returns:
-        A warning where something could not be carried, else None.
+        A warning where something could not be carried, else None. The model may be compiled.
     """
     settings = _keras.compile_settings(old)
     if settings is None:
         return None
     try:
-        for key in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            settings[key] = _for_outputs(settings.get(key), *output_names)
-        loss = settings["loss"]
-        if isinstance(loss, Mapping) and not any(loss.values()):
-            raise ValueError(f"there is no loss for the outputs {list(output_names[1])}")
+        warning = _fit_outputs(settings, *networks, known)
         for key in ("metrics", "weighted_metrics"):
             settings[key] = _map(copy_metric, settings[key])
         optimizer = settings["optimizer"]
@@ -82,26 +81,88 @@ def carry_compile(
         new.compile(**settings)
     except Exception as problem:
         return f"The copy is not compiled; call ed.model.compile(...). The reason: {problem}"
-    return None
+    return warning
 
 
-def _for_outputs(value: Any, old: Sequence[str], new: Sequence[str]) -> Any:
-    """A setting per output, for other outputs: renamed ones remapped, those that went left out.
+PerOutput = dict[str, dict[int, Any]]
+"""Settings for single outputs: by the argument of `compile`, then by the output's identity."""
+
+_PER_OUTPUT = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+def _fit_outputs(
+    settings: dict[str, Any], old: Network, new: Network, known: PerOutput
+) -> str | None:
+    """Turns the settings for the outputs of one network into those for the outputs of another.
+
+    Returns:
+        A warning where an output came that has no loss.
 
     Raises:
-        ValueError: it is a list that cannot be matched to the outputs.
+        ValueError: no output has a loss.
     """
-    if isinstance(value, Mapping):
-        renamed = dict(zip(old, new, strict=True)) if len(old) == len(new) else {}
-        kept = {renamed.get(k, k): v for k, v in value.items()}
-        return {k: v for k, v in kept.items() if k in new or k not in old}
-    if isinstance(value, (list, tuple)) and len(old) != len(new) and len(value) == len(old) > 1:
-        places = [old.index(name) for name in new if name in old]
-        if len(places) != len(new):
-            raise ValueError(f"the outputs {list(new)} are not among {list(old)}")
-        kept_items = [value[i] for i in places]
-        return kept_items[0] if len(kept_items) == 1 else kept_items
-    return value
+    for key in _PER_OUTPUT:
+        given = by_output(key, settings.get(key), old)
+        known.setdefault(key, {}).update(zip(old.output_ids, given, strict=False))
+    names = [name or str(number) for number, name in enumerate(new.output_names)]
+    same = (old.output_ids, old.output_names) == (new.output_ids, new.output_names)
+    loss = settings.get("loss")
+    if same or not new.output_ids:
+        return None
+    if loss is not None and known["loss"].keys().isdisjoint(new.output_ids):
+        if keras.tree.is_nested(loss):
+            raise ValueError(f"there is no loss for the outputs {names}")
+        for key in _PER_OUTPUT:  # what holds for all outputs holds for others in their place
+            settings[key] = None if keras.tree.is_nested(settings.get(key)) else settings.get(key)
+        return None
+    for key in _PER_OUTPUT:
+        each = [known[key].get(identity) for identity in new.output_ids]
+        if all(value is None for value in each):
+            settings[key] = None
+        else:
+            packed = each[0] if len(each) == 1 else keras.tree.pack_sequence_as(new.outputs, each)
+            settings[key] = packed
+    if loss is None:
+        return None
+    lossless = [
+        name
+        for name, identity in zip(names, new.output_ids, strict=True)
+        if known["loss"].get(identity) is None
+    ]
+    if len(lossless) == len(names):
+        raise ValueError(f"there is no loss for the outputs {names}")
+    came = [n for n, i in zip(names, new.output_ids, strict=True) if i not in known["loss"]]
+    if not came:
+        return None
+    return (
+        f"Training does not look at {', '.join(map(repr, came))}: there is no loss for it. `fit` "
+        "takes targets for the other outputs alone. Call ed.model.compile(...) to give it one."
+    )
+
+
+def by_output(key: str, value: Any, net: Network) -> list[Any]:
+    """An argument of `compile` for each of a network's outputs; None where there is nothing for it."""
+    count = len(net.output_refs)
+    if count == 1:
+        leaves = [leaf for leaf in keras.tree.flatten(value) if leaf is not None]
+        if not leaves:
+            return [None]
+        return [leaves if key.endswith("metrics") else leaves[0]]
+    if isinstance(value, Mapping) and not isinstance(net.outputs, Mapping):
+        return [value.get(name) for name in net.output_names]
+    return list(_spread(value, net.outputs))
+
+
+def _spread(value: Any, structure: Any) -> Iterator[Any]:
+    if isinstance(structure, Ref):
+        yield value
+        return
+    keys = sorted(structure) if isinstance(structure, Mapping) else range(len(structure))
+    if isinstance(value, (list, tuple)) and len(value) == len(keys):
+        value = dict(zip(keys, value, strict=True))
+    apart = isinstance(value, Mapping)
+    for key in keys:
+        yield from _spread(value.get(key) if apart else value, structure[key])
 
 
 def _map(fn: Callable[[Any], Any], value: Any) -> Any:

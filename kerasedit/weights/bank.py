@@ -7,14 +7,14 @@ present. On TensorFlow a kept value shares its memory with the variable until ei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import keras
 
 from .. import _keras
-from ..graph.build import Built, LayerState, Overlap, capture
+from ..graph.build import Built, LayerState, Overlap, capture, twin_state
 from ..graph.model_graph import LayerId, ModelGraph, Origin
 
 SlotKey = tuple[LayerId, int]
@@ -42,7 +42,8 @@ class Bank:
         for token, owners in graph.owners.items():
             self._tokens.update(dict.fromkeys(owners, token))
 
-    def _key(self, layer_id: LayerId, index: int) -> SlotKey:
+    def key(self, layer_id: LayerId, index: int) -> SlotKey:
+        """What a variable is known by: the same in all layers that share it."""
         token = self._tokens.get((layer_id, index))
         return (layer_id, index) if token is None else (token, 0)
 
@@ -55,12 +56,33 @@ class Bank:
         return self._live.get(layer_id)
 
     def put(self, layer_id: LayerId, index: int, value: Any) -> None:
-        """Keeps a value for a variable, which the next model gets."""
-        self._put[self._key(layer_id, index)] = value
+        """Keeps a value for a variable, which it gets by `settle` or in the next model."""
+        self._put[self.key(layer_id, index)] = value
+
+    def settle(self) -> None:
+        """Gives the variables of the latest model the values that were kept for them."""
+        for key in list(self._put):
+            if key[0] in self._live_shared:
+                self._live_shared[key[0]].assign(self._put.pop(key))
+            elif key[0] in self._live:
+                _, variable, _ = _keras.named_variables(self._live[key[0]])[key[1]]
+                variable.assign(self._put.pop(key))
+
+    def has_heirs(self, graph: ModelGraph, keys: Container[SlotKey]) -> bool:
+        """Whether a layer that has no values yet is to start with those of some variables."""
+        return any(
+            self.key(origin.layer, origin.index) in keys
+            for layer_id, spec in graph.layers.items()
+            if self._owner(layer_id) is None and layer_id not in self._kept
+            for origin in (
+                *spec.origins.values(),
+                *(Origin(spec.twin, i) for i, _ in enumerate(spec.variables or ()) if spec.twin),
+            )
+        )
 
     def value(self, layer_id: LayerId, index: int) -> Any | None:
         """The latest value of a variable; None where there is none yet."""
-        key = self._key(layer_id, index)
+        key = self.key(layer_id, index)
         if key in self._put:
             return self._put[key]
         layer = self._owner(layer_id)
@@ -76,7 +98,8 @@ class Bank:
             return known
         spec = graph.layers[layer_id]
         if spec.twin is not None:
-            return self.state(graph, spec.twin) if spec.twin in graph.layers else None
+            state = self.state(graph, spec.twin) if spec.twin in graph.layers else None
+            return None if state is None else twin_state(state, spec)
         if not spec.origins:
             return None
         values = tuple(
@@ -99,7 +122,7 @@ class Bank:
             return None
         values = list(state.values)
         for index in range(len(values)):
-            key = self._key(layer_id, index)
+            key = self.key(layer_id, index)
             if layer is None and key[0] in self._live_shared:
                 values[index] = _keras.snapshot(self._live_shared[key[0]])
             elif layer is None and key[0] in self._shared:
@@ -110,10 +133,11 @@ class Bank:
     def _inherited(self, graph: ModelGraph, origin: Origin) -> Any | None:
         known = self._known(origin.layer)
         spec = graph.layers[origin.layer]
-        limit = (spec.variables or ())[origin.index].shape
+        variable = (spec.variables or ())[origin.index]
+        limit = variable.shape
         if known is not None:
             value = known.values[origin.index]
-        elif spec.twin is not None:
+        elif spec.twin is not None and variable.weight:
             value = self._inherited(graph, Origin(spec.twin, origin.index))
         elif origin.index in spec.origins:
             value = self._inherited(graph, spec.origins[origin.index])
@@ -129,16 +153,17 @@ class Bank:
         return Overlap(value, limit)
 
     def variable_keys(self, layers: Mapping[LayerId, Any], graph: ModelGraph) -> dict[int, SlotKey]:
-        """The key of every variable of a model's layers, by `id(variable)`."""
+        """The key of every variable of a model's layers, by `id(variable)`.
+
+        In a model whose wiring is code, a variable is that of the layer inside, where it is in one.
+        """
         keys: dict[int, SlotKey] = {}
-        for layer_id, layer in layers.items():
-            spec = graph.layers.get(layer_id)
-            if spec is None or not isinstance(layer, keras.Layer):
-                continue
-            if spec.net is not None and not spec.net.opaque:
+        known = [(i, graph.layers[i].net, layers[i]) for i in layers if i in graph.layers]
+        for layer_id, net, layer in sorted(known, key=lambda item: item[1] is not None):
+            if not isinstance(layer, keras.Layer) or (net is not None and not net.opaque):
                 continue
             for index, (_, variable, _) in enumerate(_keras.named_variables(layer)):
-                keys.setdefault(id(variable), self._key(layer_id, index))
+                keys.setdefault(id(variable), self.key(layer_id, index))
         return keys
 
     def slots_for(self, graph: ModelGraph, key: SlotKey) -> Mapping[str, Any] | None:
@@ -150,7 +175,7 @@ class Bank:
         origin = spec.origins.get(key[1]) if spec is not None else None
         if origin is None or origin.overlap:
             return None
-        return self.slots_for(graph, self._key(origin.layer, origin.index))
+        return self.slots_for(graph, self.key(origin.layer, origin.index))
 
     def adopt(self, built: Built, graph: ModelGraph, reachable: Iterable[LayerId]) -> None:
         """The layers of a new model own their values now; what history can bring back is kept."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ..block_data import read_block
 from ..edits import read_edit
 from ..errors import EditError, NameTaken, ShapeMismatch, TargetError
 from ..handback import user_namespace
-from ..palette import palette, read_block
+from ..palette import palette
 from ..plan import Plan
 from ..weights.histogram import pack, pooled
 from ..weights.looking import weights_named

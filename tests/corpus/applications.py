@@ -189,31 +189,50 @@ def _name(variable: Any) -> str:
     return re.sub(r"(variable|seed_generator)_\d+", r"\1", path)
 
 
-def check_apart(name: str) -> Row:
-    """`check` in a process of its own, which gives its memory back."""
+def run_apart(module: str, name: str) -> dict[str, Any]:
+    """The row of a model, found out in a process of its own, which gives its memory back."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.corpus.applications", name],
+        [sys.executable, "-m", f"tests.corpus.{module}", name],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     if done.returncode:
         raise AssertionError(f"{name} failed:\n{done.stderr[-4000:]}")
-    data = json.loads(done.stdout.splitlines()[-1])
-    return Row(**{**data, "faults": tuple(data["faults"])})
+    row = json.loads(done.stdout.splitlines()[-1])
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
-def table(rows: list[Row]) -> str:
-    """The rows as a page of the documentation."""
+def check_apart(name: str) -> Row:
+    """`check` in a process of its own."""
+    return Row(**run_apart("applications", name))
+
+
+def write_section(title: str, lines: list[str]) -> None:
+    """Puts a section into the page of the documentation, in place of the one of that title."""
     import keras
 
-    lines = [
+    _, *sections = re.split(r"^## ", TABLE.read_text() if TABLE.exists() else "", flags=re.M)
+    found = dict(section.split("\n", 1) for section in sections)
+    found[title] = "\n" + "\n".join(lines)
+    head = [
         "# Corpus",
         "",
         "Every model of `keras.applications`, made with random weights for the smallest picture",
-        "that it takes, some of its layers frozen, compiled; then rebuilt by `Editor(model).model`",
-        "without an edit and compared with its source. Written by `make test-all`",
+        "that it takes, some of its layers frozen, compiled. Written by `make test-all`",
         f"(`tests/corpus`, Keras {keras.__version__}, {keras.backend.backend()} on the CPU).",
+        "",
+    ]
+    page = "\n".join(head)
+    for name in sorted(found):
+        page += f"\n## {name}\n{found[name].rstrip()}\n"
+    TABLE.write_text(page)
+
+
+def table(rows: list[Row]) -> list[str]:
+    """The rows as a section of the documentation."""
+    lines = [
+        "Rebuilt by `Editor(model).model` without an edit and compared with its source.",
         "",
         "- *predict*: the copy's `predict` equals the source's to the bit. So do names, classes,",
         "  configurations, flags, dtypes, the order and values of all weights, and what `compile`",
@@ -234,7 +253,7 @@ def table(rows: list[Row]) -> str:
             f"{_verdict(other, 'identical')} | {row.submodels} of {row.layers} | "
             f"{_verdict(loading, 'identical')} | {row.seconds:.2f} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _verdict(faults: list[str], good: str) -> str:
@@ -251,7 +270,7 @@ def main(names: list[str]) -> None:
         start = time.perf_counter()
         rows.append(check_apart(name))
         print(round(time.perf_counter() - start), rows[-1], flush=True)
-    TABLE.write_text(table(rows))
+    write_section("As they are", table(rows))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 import pytest
 
-from .applications import FAMILIES, TABLE, Row, all_names, check, check_apart, table
+from .applications import FAMILIES, Row, all_names, check, check_apart, table, write_section
 
 OTHERS = [name for name in all_names() if name not in FAMILIES]
 
@@ -19,7 +19,7 @@ def rows() -> Iterator[list[Row]]:
     found: list[Row] = []
     yield found
     if {row.name for row in found} == set(all_names()):
-        TABLE.write_text(table(found))
+        write_section("As they are", table(found))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

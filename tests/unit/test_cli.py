@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -121,7 +122,61 @@ class TestSummary:
         assert captured.out == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["summary"], ["summary", "a", "--wrong"]])
+class TestDiff:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> tuple[str, str]:
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="hidden")])
+        model.save(tmp_path / "a.keras")
+        model.get_layer("hidden").bias.assign([0.0, 0.0, 2.0])
+        model.save(tmp_path / "b.h5")
+        return str(tmp_path / "a.keras"), str(tmp_path / "b.h5")
+
+    def test_tells_what_differs(
+        self, files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["diff", *files]) == 0
+
+        output = capsys.readouterr().out
+        assert output.startswith(f"{files[0]} -> {files[1]}\n")
+        assert "~ hidden/bias" in output
+
+    def test_nothing_differs(
+        self, files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["diff", files[0], files[0]]) == 0
+        assert capsys.readouterr().out == "No differences.\n"
+
+    def test_json(self, files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["diff", "--json", *files]) == 0
+
+        told = json.loads(capsys.readouterr().out)
+        assert told["version"] == 1
+        [weight] = told["weights"]
+        assert (weight["path"], weight["max_abs"]) == ("hidden/bias", 2.0)
+
+    def test_all_of_them(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = keras.Sequential([keras.Input((2,)), *[layers.Dense(2) for _ in range(30)]])
+        for name in ("a.keras", "b.keras"):
+            model.save(tmp_path / name)
+            model.set_weights([weight + 1 for weight in model.get_weights()])
+
+        assert cli.main(["diff", str(tmp_path / "a.keras"), str(tmp_path / "b.keras")]) == 0
+
+        assert capsys.readouterr().out.count("~ dense") == 60
+
+    def test_a_file_that_is_missing(
+        self, files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["diff", files[0], "no.keras"]) == 1
+
+        captured = capsys.readouterr()
+        assert captured.err.startswith("kerasedit: ") and "no.keras" in captured.err
+        assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["summary"], ["summary", "a", "--wrong"], ["diff", "a"]]
+)
 def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         cli.main(arguments)

@@ -9,7 +9,8 @@ import keras
 import pytest
 
 from kerasedit import EditError
-from kerasedit.palette import palette, palette_classes, read_block
+from kerasedit.block_data import read_block
+from kerasedit.palette import palette, palette_classes
 
 ENTRIES = {entry["class_name"]: entry for entry in palette()}
 

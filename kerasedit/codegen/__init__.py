@@ -1,0 +1,1 @@
+"""Scripts: the edits of an editor as kerasedit code, or the edited model as plain Keras."""
