@@ -11,14 +11,14 @@ JS_SOURCES := $(shell find js -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo setup test test-all lint format test-js test-py chromium bench clean
+.PHONY: help demo setup test test-all lint format test-js test-py test-jax chromium bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo      open the quick start in JupyterLab"
 	@echo "make test      lint, then the JavaScript and Python tests"
-	@echo "make test-all  the same with the slow tests and many more generated examples"
+	@echo "make test-all  the same with the slow tests, many more generated examples, and JAX"
 	@echo "make bench     measure against the targets"
 	@echo "make lint      only the linters and type checkers"
 	@echo "make format    let the linters fix what they can"
@@ -32,7 +32,7 @@ test: lint test-js test-py
 
 test-all: export HYPOTHESIS_PROFILE = all
 test-all: TIER = -m "slow or not slow"
-test-all: lint test-js test-py
+test-all: lint test-js test-py test-jax
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -54,6 +54,11 @@ test-js: js/node_modules/.stamp
 test-py: setup chromium
 	$(BIN)/python -m pytest $(TIER) $(ARGS)
 
+# What does not depend on the backend, on JAX. As many generated examples as in `make test`.
+test-jax: setup .venv/.stamp-jax
+	KERAS_BACKEND=jax HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -m "not slow and not tensorflow" \
+	  tests/unit tests/properties tests/corpus/test_hub.py $(ARGS)
+
 chromium: .venv/.stamp
 	@$(BIN)/python tests/browser/chromium.py
 
@@ -67,8 +72,13 @@ setup: .venv/.stamp $(BUNDLE)
 	$(PYTHON) -m venv .venv
 
 # The bundle is made below, by its own rule, so the package's build hook need not make it too.
-.venv/.stamp: pyproject.toml | .venv/bin/python
+.venv/.stamp: pyproject.toml tests/corpus/requirements.txt | .venv/bin/python
 	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install --editable ".[lab,test,dev]"
+	$(BIN)/python -m pip install --no-deps --requirement tests/corpus/requirements.txt
+	touch $@
+
+.venv/.stamp-jax: .venv/.stamp
+	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install --editable ".[jax]"
 	touch $@
 
 # Not `npm ci`: it can fail on the optional packages of other platforms where `install` works.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .differences import Diff, diff
     from .editor import Editor
     from .plan import Plan
+    from .recipe import Recipe
     from .verify import Verification
     from .weights.histogram import Histogram, histogram
     from .widgets.editor_widget import EditorWidget
@@ -24,6 +25,7 @@ _PLACES = {
     "EditorWidget": ".widgets.editor_widget",
     "Histogram": ".weights.histogram",
     "Plan": ".plan",
+    "Recipe": ".recipe",
     "diff": ".differences",
     "Verification": ".verify",
     "histogram": ".weights.histogram",
@@ -56,6 +58,7 @@ __all__ = [
     "Histogram",
     "NameTaken",
     "Plan",
+    "Recipe",
     "ShapeMismatch",
     "StructureError",
     "TargetError",

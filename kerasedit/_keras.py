@@ -14,12 +14,13 @@ import random
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
 import numpy as np
+from keras.src.backend import AutocastScope
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 from keras.src.ops.function import Function
@@ -145,11 +146,11 @@ def _alike(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, keras.KerasTensor) or isinstance(b, keras.KerasTensor):
+        return a is b
     if hasattr(a, "__array__") and hasattr(b, "__array__"):
         left, right = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
         return left.dtype == right.dtype and np.array_equal(left, right)
-    if isinstance(a, keras.KerasTensor) or isinstance(b, keras.KerasTensor):
-        return a is b
     return type(a) is type(b) and (a is b or a == b)
 
 
@@ -182,25 +183,39 @@ def copy_lambda(layer: Any, name: str) -> Any:
     return fresh
 
 
+def layers_inside(layer: Any) -> list[Any]:
+    """The layers right inside a layer or model."""
+    return list(layer._layers)
+
+
+def own_weights(layer: Any) -> list[Any]:
+    """The weights of a layer itself, without those of layers inside."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
 def all_layers(layer: Any) -> list[Any]:
     """A layer and all inside it. `model.layers` lists neither those of wrappers nor itself."""
     return layer._flatten_layers()
 
 
 def entering(model: Any, given: Any) -> list[Any] | None:
-    """The tensors that enter the graph of a model called with `given`, as Keras makes them.
+    """The tensors that enter the graph of a model called with `given`, checked and made by Keras.
 
     None for a model that does not run a graph: of a class with a `call` of its own.
     """
-    if type(model).call not in (keras.Sequential.call, Functional.call):
+    functional = functional_of(model)
+    if functional is None or type(model).call not in (keras.Sequential.call, Functional.call):
         return None
-    return functional_of(model)._standardize_inputs(given)
+    model._assert_input_compatibility(given)
+    return functional._standardize_inputs(given)
 
 
-def in_inference(layer: Any) -> dict[str, Any]:
-    """The argument that a model in inference gives to a layer that asks for it, whatever it was
-    called with when the model was made."""
-    return {"training": False} if getattr(layer, "_call_has_training_arg", False) else {}
+@contextlib.contextmanager
+def as_called(model: Any) -> Iterator[None]:
+    """What holds for the raw ops of a model's graph while it is called: its mixed precision."""
+    mixed = model.compute_dtype != model.variable_dtype
+    with AutocastScope(model.compute_dtype) if mixed else contextlib.nullcontext():
+        yield
 
 
 # -- variables -----------------------------------------------------------------------------------
@@ -287,6 +302,24 @@ def _attributes(node: Any) -> dict[str, Any]:
     }
 
 
+def unseen(layer: Any) -> list[str]:
+    """The attributes of a layer and of those inside that hold variables or layers it does not track."""
+    nodes = _with_inner(layer)
+    seen = {id(part) for part in (*nodes, *layer.variables)}
+    found: list[str] = []
+    for node in nodes:
+        # A model has its graph in attributes of all kinds.
+        for name, value in () if isinstance(node, keras.Model) else _attributes(node).items():
+            leaves: list[Any] = []
+            map_leaves(leaves.append, value)
+            held = [leaf for leaf in leaves if isinstance(leaf, (keras.Variable, keras.Layer))]
+            # The state of a stateful RNN is none that is kept.
+            is_state = name == "states" and isinstance(node, keras.layers.RNN)
+            if any(id(part) not in seen for part in held) and not is_state:
+                found.append(name)
+    return found
+
+
 def swap_parts(layer: Any, others: Mapping[int, Any]) -> None:
     """Puts other objects, by `id` of what they replace, in place of some in a layer and all inside.
 
@@ -319,6 +352,7 @@ def _with_inner(layer: Any) -> list[Any]:
 
 
 _PENDING = "uninitialized_variables"
+_SCOPE = "stateless_scope"
 
 
 @contextlib.contextmanager
@@ -329,12 +363,15 @@ def deferred() -> Iterator[list[Any]]:
     variables in a list of its own that the next scope to close would initialise, so it is set aside.
     """
     before = global_state.get_global_attribute(_PENDING)
+    around = global_state.get_global_attribute(_SCOPE)
     pending: list[Any] = []
     global_state.set_global_attribute(_PENDING, pending)
     try:
         with keras.StatelessScope(initialize_variables=False):
             yield pending
     finally:
+        # An interrupt may come just before the scope closes itself.
+        global_state.set_global_attribute(_SCOPE, around)
         global_state.set_global_attribute(_PENDING, before if before is not None else [])
 
 
@@ -364,9 +401,6 @@ def deep_enough(layers: int) -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(before)
-
-
-_SCOPE = "stateless_scope"
 
 
 def with_values_if_needed(make: Callable[[], Made]) -> Made:
@@ -402,6 +436,8 @@ def give_value(variable: Any, value: Any) -> None:
     if has_value(variable):
         variable.assign(value)
     else:
+        if keras.backend.standardize_dtype(value.dtype) != variable.dtype:
+            value = keras.ops.cast(value, variable.dtype)
         variable._initialize(value)
         variable._initializer = None
 
@@ -457,67 +493,80 @@ def preserved_random() -> Iterator[None]:
 # -- flags ---------------------------------------------------------------------------------------
 
 
-def set_own_flag(model: Any, value: bool) -> None:
-    """The flag of a model itself. The public setter would overwrite those of all its layers."""
+def set_own_flag(model: Any, value: bool, apart: Collection[int]) -> None:
+    """The flag of a model itself, and of what it holds but for layers `apart`, by `id`.
+
+    The public setter would overwrite the flags of these too.
+    """
     model._trainable = value
+    for variable in model._trainable_variables:
+        variable.trainable = value
+    for layer in model._layers:
+        if id(layer) not in apart:
+            set_layer_flag(layer, value)
 
 
 def pinned_variables(layer: Any) -> list[Any]:
     """Variables that were made to train and are held back although their layer trains.
 
-    Enabling LoRA does this to the kernel. The setter of `trainable` would let them loose.
+    Enabling LoRA does this to the kernel, and freezing a layer inside to all of that layer's.
     """
-    pinned: list[Any] = []
-
-    def visit(node: Any) -> None:
-        if node._trainable:
-            pinned.extend(v for v in node._trainable_variables if not v.trainable)
-            for child in node._layers:
-                visit(child)
-
-    visit(layer)
-    return pinned
+    if not layer.trainable:
+        return []
+    return [
+        v for _, v, made_to_train in named_variables(layer) if made_to_train and not v.trainable
+    ]
 
 
-def _remember_pinned(layer: Any, variables: Iterable[Any]) -> None:
-    """A layer that is built refuses to be given a variable of a layer inside, as an attribute."""
-    vars(layer)["_kerasedit_pinned"] = tuple(variables)
+def _held(layer: Any) -> tuple[Collection[Any], Collection[Any]]:
+    """What is held back in a layer while it trains: variables, and layers inside.
+
+    The setter of `trainable` would let them loose. Of a frozen layer, what was held back before.
+    """
+    if not layer.trainable:
+        return vars(layer).get("_kerasedit_held", ((), ()))
+    return pinned_variables(layer), [node for node in _with_inner(layer) if not node.trainable]
+
+
+def _hold(layer: Any, variables: Collection[Any], inner: Collection[Any]) -> None:
+    if layer.trainable:
+        for node in inner:
+            type(node).trainable.fset(node, False)
+        for variable in variables:
+            variable.trainable = False
+    else:
+        # Not set as an attribute: a built layer refuses to be given a variable of one inside.
+        vars(layer)["_kerasedit_held"] = (tuple(variables), tuple(inner))
 
 
 def carry_holds(old: Any, new: Any) -> None:
-    """What is held back inside a layer that itself trains: sublayers (`_layers`) and variables.
+    """What is held back inside a layer that itself trains: layers inside (`_layers`) and variables.
 
     A configuration does not tell it: the copy of a block with a frozen part would train as a whole.
     """
     if isinstance(new, keras.Model):
         return
-    pinned = pinned_variables(old) if old.trainable else getattr(old, "_kerasedit_pinned", ())
-    held = {id(variable) for variable in pinned}
+    held = {id(part) for parts in _held(old) for part in parts}
     pairs = list(zip(named_variables(old), named_variables(new), strict=False))
-    mine = tuple(fresh for (_, v, _), (_, fresh, _) in pairs if id(v) in held)
-    if mine:
-        _remember_pinned(new, mine)
-    if not new.trainable:
-        return
-    waiting = [(old, new)] if old.trainable else []
+    variables = [fresh for (_, v, _), (_, fresh, _) in pairs if id(v) in held]
+    inner: list[Any] = []
+    waiting = [(old, new)]
     while waiting:
         for a, b in zip(*(node._layers for node in waiting.pop()), strict=False):
-            if type(a) is type(b) and a.trainable != b.trainable:
+            if id(a) in held and type(a) is type(b):
+                inner.append(b)
+            elif old.trainable and new.trainable and b.trainable != a.trainable:
                 type(b).trainable.fset(b, a.trainable)
             waiting.append((a, b))
-    for variable in mine:
-        variable.trainable = False
+    _hold(new, variables, inner)
 
 
 def set_layer_flag(layer: Any, value: bool) -> None:
-    """`layer.trainable = value`, except that variables pinned by hand stay pinned."""
-    pinned = pinned_variables(layer) if layer.trainable else getattr(layer, "_kerasedit_pinned", ())
-    if not value:
-        _remember_pinned(layer, pinned)
+    """`layer.trainable = value`, except that what was held back by hand stays so."""
+    held = _held(layer)
     # TensorFlow's tracking drops a set to the same value; layers inside may still differ.
     type(layer).trainable.fset(layer, value)
-    for variable in pinned:
-        variable.trainable = False
+    _hold(layer, *held)
 
 
 # -- compiled state ------------------------------------------------------------------------------
@@ -693,13 +742,18 @@ def load_state(model: Any, file: Path, *, leave: Iterable[Any]) -> None:
 
 
 def _owners_of_assets(layer: Any) -> list[tuple[str, Any]]:
-    """The sublayers that keep state in files (vocabularies), with their positions as names."""
+    """The sublayers that save more than variables, with their positions as names.
+
+    Those are vocabularies, and what a class of its own puts into `save_own_variables`.
+    """
     found: list[tuple[str, Any]] = []
 
     def visit(node: Any, path: str) -> None:
-        if hasattr(node, "save_assets"):
+        cls = type(node)
+        of_its_own = cls.save_own_variables is not keras.Layer.save_own_variables and node.built
+        if hasattr(node, "save_assets") or (of_its_own and not cls.__module__.startswith("keras.")):
             found.append((path, node))
-        else:
+        if not hasattr(node, "save_assets") and not isinstance(node, keras.Model):
             for number, child in enumerate(node._layers):
                 visit(child, f"{path}.{number}")
 
@@ -707,12 +761,28 @@ def _owners_of_assets(layer: Any) -> list[tuple[str, Any]]:
     return found
 
 
+_OWN, _ARRAY = "own-", ".npy"
+
+
+def _own_state(layer: Any) -> dict[str, Any]:
+    """What a layer itself writes into a file of weights."""
+    state: dict[str, Any] = {}
+    try:
+        layer.save_own_variables(state)
+    except AttributeError:  # a TextVectorization that was never adapted has nothing to save
+        return {}
+    return {name: keras.ops.convert_to_numpy(value) for name, value in state.items()}
+
+
 def read_assets(layer: Any) -> dict[str, bytes]:
-    """The files of a layer's vocabularies, by position of the sublayer and file name."""
+    """What a layer saves beside its variables as files, by position of the sublayer and name."""
     files: dict[str, bytes] = {}
     for position, owner in _owners_of_assets(layer):
         with tempfile.TemporaryDirectory() as folder:
-            owner.save_assets(folder)
+            if hasattr(owner, "save_assets"):
+                owner.save_assets(folder)
+            for name, value in _own_state(owner).items():
+                np.save(Path(folder, f"{_OWN}{name}{_ARRAY}"), value)
             for file in sorted(Path(folder).iterdir()):
                 files[f"{position}/{file.name}"] = file.read_bytes()
     return files
@@ -729,11 +799,19 @@ def write_assets(layer: Any, files: Mapping[str, bytes]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name, data in own.items():
                 Path(folder, name).write_bytes(data)
-            owner.load_assets(folder)
+            state = {
+                name.removeprefix(_OWN).removesuffix(_ARRAY): np.load(Path(folder, name))
+                for name in own
+                if name.startswith(_OWN)
+            }
+            if state:
+                owner.load_own_variables(state)
+            if hasattr(owner, "load_assets"):
+                owner.load_assets(folder)
     # Normalization computes tensors from its variables once; Keras's loading calls this too.
     visit = [layer]
     while visit:
         node = visit.pop()
         visit.extend(node._layers)
-        if hasattr(node, "finalize_state"):
+        if isinstance(node, keras.layers.Normalization):
             node.finalize_state()

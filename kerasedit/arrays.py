@@ -19,23 +19,25 @@ from .errors import EditError
 
 Store = MutableMapping[str, np.ndarray]
 
+_FEW = 256  # bytes that are no trouble in JSON
+
 
 def array_data(array: np.ndarray, store: Store | None) -> dict[str, Any]:
-    """The JSON of an array: `{"array": key}` of the store, or without one its bytes inline.
+    """The JSON of an array: `{"array": key}` of the store, or its bytes inline.
 
-    The key is made of what the array holds, so that equal ones are kept once, and JSON never takes
-    another array for the one it means. What NumPy itself does not know (`bfloat16`, `int4`) stands
-    in the store as bytes.
+    They are inline without a store, and where they are few. The key is made of what the array
+    holds, so that equal ones are kept once, and JSON never takes another array for the one it
+    means. What NumPy itself does not know (`bfloat16`, `int4`) stands in the store as bytes.
     """
     native = np.asarray(array).astype(array.dtype.newbyteorder("="), copy=False)
     found = np.ascontiguousarray(native).reshape(native.shape)
     data: dict[str, Any] = {"dtype": found.dtype.name, "shape": list(found.shape)}
-    if store is None:
+    if store is None or found.nbytes <= _FEW:
         return {**data, "base64": base64.b64encode(found.tobytes()).decode("ascii")}
     plain = found.dtype.kind in "biufc" and found.dtype.isbuiltin == 1
     kept = found if plain else np.frombuffer(found.tobytes(), np.uint8)
     digest = hashlib.sha256(f"{data['dtype']} {data['shape']} ".encode())
-    digest.update(kept.reshape(-1).view(np.uint8))
+    digest.update(kept.reshape(-1).view(np.uint8).data)
     key = f"array_{digest.hexdigest()[:24]}"
     store[key] = kept
     return {**data, "array": key}
@@ -79,8 +81,11 @@ _KEY = re.compile(r"array_[0-9a-f]{24}")
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a store, uncompressed: what is random does not get smaller."""
-    np.savez(file, **{key: arrays[key] for key in sorted(arrays)})
+    """Writes a store as `numpy.savez` does. Not compressed: what is random gets no smaller."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for key in sorted(arrays):
+            with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, arrays[key], allow_pickle=False)
 
 
 def read_npz(file: Path) -> dict[str, np.ndarray]:

@@ -12,14 +12,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
 from . import _keras
 from .arrays import Store, array_data, read_array
-from .blocks import Block, layer_code
+from .blocks import Block
+from .codegen.literals import layer_code
 from .errors import EditError, reason
 from .graph.build import LayerState
 from .graph.model_graph import (
@@ -37,10 +38,13 @@ from .graph.read import Reader
 from .graph.rewrite import is_chain
 from .names import check_layer_name
 from .palette import check_harmless, palette_classes, read_layer
+from .targets import module_of
 
-_MOST = 100_000  # layers in a block, each counted in every place
+_MOST = 20_000  # layers in a block, each counted in every place
 _DEEPEST = 40  # models in models, lists in lists
 _PLAIN = (type(None), bool, int, float, str)
+
+Kind = TypeVar("Kind")
 
 # -- writing -------------------------------------------------------------------------------------
 
@@ -139,14 +143,10 @@ class _Writer:
 
     def _own_class(self, spec: LayerSpec, net: Network) -> dict[str, Any]:
         """A model that its own class makes: what is inside is told by where it stands."""
-        model = spec.prototype
-        inside = [
-            {"path": path, **self._state(inner, {})} for path, inner in self._inside(net, "")
-        ]
+        inside = [{"path": path, **self._state(inner, {})} for path, inner in self._inside(net, "")]
         return {
             **_class_data(spec.cls),
-            "config": _config(spec.name, spec.cls, model.get_config()),
-            "build_config": _data(spec.name, spec.cls, model.get_build_config()),
+            "config": _config(spec.name, spec.cls, spec.prototype.get_config()),
             "trainable": self._block.flags.get(spec.id, True),
             "inside": inside,
         }
@@ -263,13 +263,9 @@ class _Writer:
 
 def _class_data(cls: type) -> dict[str, Any]:
     """A class as Keras names it."""
-    if getattr(keras.layers, cls.__name__, None) is cls:
-        return {"class_name": cls.__name__, "module": "keras.layers", "registered_name": None}
-    return {
-        "class_name": cls.__name__,
-        "module": cls.__module__,
-        "registered_name": keras.saving.get_registered_name(cls),
-    }
+    module = module_of(cls)
+    registered = None if module == "keras.layers" else keras.saving.get_registered_name(cls)
+    return {"class_name": cls.__name__, "module": module, "registered_name": registered}
 
 
 def _is_known(function: Any) -> bool:
@@ -298,7 +294,9 @@ def _without_compiled(value: Any) -> Any:
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key != "compile_config"}
         return {key: _without_compiled(item) for key, item in kept.items()}
-    return [_without_compiled(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_without_compiled(item) for item in value]
+    return value
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -339,9 +337,9 @@ def block_words(data: Any) -> str:
     """The layers of a block's JSON in words, without making them: `Dropout`, `Dense, ReLU`."""
     items = data if isinstance(data, list) else [data]
     if isinstance(data, Mapping) and isinstance(data.get("layers"), list):
-        calls = data.get("calls") if isinstance(data.get("calls"), list) else ()
-        numbers = [call.get("layer") for call in calls if isinstance(call, Mapping)]
-        known = data["layers"]
+        calls, known = data.get("calls"), data["layers"]
+        listed = calls if isinstance(calls, list) else []
+        numbers = [call.get("layer") for call in listed if isinstance(call, Mapping)]
         items = [known[n] for n in dict.fromkeys(n for n in numbers if _is_place(n, known))]
     names = (_item_name(item) for item in items if isinstance(item, Mapping))
     return ", ".join(name for name in names if name)
@@ -369,16 +367,16 @@ class _BlockReader:
             data = [data]
         if isinstance(data, list):
             return self._read_chain(data)
-        _require(isinstance(data, Mapping), _WHAT)
+        data = _a(Mapping, data, _WHAT)
         _only(data, ("layers", "shared", *_NET_KEYS), "A block")
-        flags = data.get("shared", [])
-        _require(_is_list(flags, bool), "'shared' of a block is a list of true and false.")
+        flags = _a(list, data.get("shared", []), _SHARED)
+        _require(_is_list(flags, bool), _SHARED)
         self._tokens = [fresh_id() for _ in flags]
         self._reader.flags.update(zip(self._tokens, flags, strict=True))
-        items = data.get("layers")
-        _require(isinstance(items, list) and len(items) <= _MOST, _WHAT)
+        items = _a(list, data.get("layers"), _WHAT)
+        _require(len(items) <= _MOST, "A block holds too many layers.")
         for item in items:
-            self._ids.append(self._item(item))
+            self._ids.append(self._item(_a(Mapping, item, _LAYER)))
         net = self._network(data, top=True)
         _require(
             len(net.input_refs) == len(net.output_refs) == 1,
@@ -388,12 +386,12 @@ class _BlockReader:
         return self._block(net, self._code(members))
 
     def _read_chain(self, items: list[Any]) -> Block:
-        _require(0 < len(items) <= _MOST, "A block is a list of layers, of one at least.")
+        _require(bool(items), "A block has at least one layer.")
+        _require(len(items) <= _MOST, "A block holds too many layers.")
         entry = Call(fresh_id(), self._entry(), outputs=())
         calls, names, ref = [entry], [], Ref(entry.id)
         for item in items:
-            _require(isinstance(item, Mapping), _LAYER)
-            layer = self._layer(item)
+            layer = self._layer(_a(Mapping, item, _LAYER))
             call = Call(fresh_id(), layer, (ref,))
             calls.append(call)
             names.append(layer_code(self._reader.objects[layer]))
@@ -414,8 +412,7 @@ class _BlockReader:
 
     # -- layers ----------------------------------------------------------------------------------
 
-    def _item(self, item: Any) -> LayerId:
-        _require(isinstance(item, Mapping), _LAYER)
+    def _item(self, item: Mapping[str, Any]) -> LayerId:
         if "input" in item:
             return self._input(item)
         if "op" in item:
@@ -434,10 +431,9 @@ class _BlockReader:
 
     def _input(self, item: Mapping[str, Any]) -> LayerId:
         _only(item, ("input",), "An input of a model in a block")
-        config = item["input"]
-        if config is None:
+        if item["input"] is None:
             return self._entry()
-        _require(isinstance(config, Mapping), "An input of a model is told by its configuration.")
+        config = _a(Mapping, item["input"], "An input of a model is told by its configuration.")
         check_harmless(config)
         live = _made("InputLayer", lambda: keras.layers.InputLayer.from_config(dict(config)))
         return self._reader.layer(live)
@@ -465,11 +461,11 @@ class _BlockReader:
     def _give_state(self, layer_id: LayerId, item: Mapping[str, Any]) -> None:
         """Notes a layer's flag and the values that it brings."""
         flag = item.get("trainable", self._reader.flags[layer_id])
-        _require(isinstance(flag, bool), "'trainable' of a layer is true or false.")
-        self._reader.flags[layer_id] = flag
-        weights, assets, ties = (item.get(key, []) for key in ("weights", "assets", "ties"))
-        _require(isinstance(weights, list) and _is_list(ties, list), "'weights' and 'ties' are lists.")
-        found = [self._weight(weight) for weight in weights]
+        self._reader.flags[layer_id] = _a(bool, flag, _FLAG)
+        weights = _a(list, item.get("weights", []), "'weights' of a layer is a list.")
+        assets = _a(Mapping, item.get("assets", {}), "'assets' of a layer is an object.")
+        ties = _a(list, item.get("ties", []), "'ties' of a layer is a list.")
+        found = [self._weight(_a(Mapping, data, "A weight is an object.")) for data in weights]
         spec = self._reader.specs[layer_id]
         if "weights" in item or assets:
             values, files = tuple(value for _, value in found), self._files(assets)
@@ -477,30 +473,32 @@ class _BlockReader:
             spec = replace(spec, variables=tuple(variable for variable, _ in found))
         self._reader.specs[layer_id] = replace(spec, ties=dict(map(self._tie, ties)))
 
-    def _weight(self, data: Any) -> tuple[VariableSpec, np.ndarray]:
-        _require(isinstance(data, Mapping), "A weight of a block is an object.")
+    def _weight(self, data: Mapping[str, Any]) -> tuple[VariableSpec, np.ndarray]:
         _only(data, _WEIGHT_KEYS, "A weight of a block")
         value = read_array(data, self._arrays)
-        name, shared = data.get("name"), data.get("shared")
-        flags = data.get("weight", True), data.get("trainable", True)
-        _require(isinstance(name, str) and bool(name), "A weight of a block has a name.")
-        _require(_is_list(list(flags), bool), "What a weight of a block is, is true or false.")
+        name = _a(str, data.get("name"), "A weight of a layer has a 'name'.")
+        weight, trainable = (
+            _a(bool, data.get(key, True), f"'{key}' of a weight is true or false.")
+            for key in ("weight", "trainable")
+        )
         dtype = keras.backend.standardize_dtype(data["dtype"])
-        token = None if shared is None else self._token(shared)
-        return VariableSpec(name, value.shape, dtype, *flags, shared=token), value
+        shared = self._token(data["shared"]) if data.get("shared") is not None else None
+        return VariableSpec(name, value.shape, dtype, weight, trainable, shared), value
 
     def _token(self, number: Any) -> int:
-        _require(_is_place(number, self._tokens), f"A block shares nothing numbered {number!r:.80}.")
+        _require(
+            _is_place(number, self._tokens), f"A block shares nothing numbered {number!r:.80}."
+        )
         return self._tokens[number]
 
-    def _tie(self, data: list[Any]) -> tuple[tuple[Any, ...], int]:
-        fits = len(data) == 2 and isinstance(data[0], list)
+    def _tie(self, data: Any) -> tuple[tuple[Any, ...], int]:
+        fits = isinstance(data, list) and len(data) == 2 and isinstance(data[0], list)
         _require(fits and all(type(part) in (int, str) for part in data[0]), "That is no tie.")
         return tuple(data[0]), self._token(data[1])
 
-    def _files(self, assets: Any) -> dict[str, bytes]:
-        named = isinstance(assets, Mapping) and all(map(_ASSET.fullmatch, assets))
-        _require(named or not assets, "The 'assets' of a layer are files by plain names.")
+    def _files(self, assets: Mapping[str, Any]) -> dict[str, bytes]:
+        named = all(map(_ASSET.fullmatch, assets))
+        _require(named, "The 'assets' of a layer are files by plain names.")
         return {name: read_array(assets[name], self._arrays).tobytes() for name in assets}
 
     def _model(self, item: Mapping[str, Any]) -> LayerId:
@@ -519,8 +517,7 @@ class _BlockReader:
             _is_list(names, str) and len(names) in (0, len(net.output_refs)),
             "'output_names' of a model is a list with a text for each of its outputs.",
         )
-        dtype, flag = item.get("dtype"), item.get("trainable", True)
-        _require(isinstance(flag, bool), "'trainable' of a model is true or false.")
+        dtype, flag = item.get("dtype"), _a(bool, item.get("trainable", True), _FLAG)
         check_harmless(dtype)
         policy = _made("dtype", lambda: keras.dtype_policies.get(dtype)) if dtype else None
         layer_id = fresh_id()
@@ -547,33 +544,29 @@ class _BlockReader:
     def _own_class(self, item: Mapping[str, Any]) -> LayerId:
         """A model that its own class makes, which has to be registered or in `custom_objects`."""
         _only(item, (*_LAYER_KEYS, "trainable", "inside"), "A model in a block")
-        name, inside = item.get("registered_name"), item["inside"]
+        name = item.get("registered_name")
+        inside = _a(list, item["inside"], "'inside' of a model is a list.")
+        config = _a(Mapping, item.get("config"), _LAYER)
         cls = keras.saving.get_registered_object(name) if isinstance(name, str) else None
-        config, build = item.get("config"), item.get("build_config")
         if not (isinstance(cls, type) and issubclass(cls, keras.Model)):
             raise EditError(
                 f"There is no model class {name!r:.80} to put in. It has to be registered with "
                 "keras.saving.register_keras_serializable, or given in custom_objects=."
             )
-        _require(isinstance(config, Mapping) and isinstance(inside, list), _LAYER)
         check_harmless(config)
-        check_harmless(build)
-
-        def make() -> keras.Model:
-            model = cls.from_config(dict(config))
-            if not model.built:
-                model.build_from_config(build)
-                model.built = True
-            return model
-
-        live = _made(cls.__name__, lambda: _keras.with_values_if_needed(make))
+        live = _made(
+            cls.__name__,
+            lambda: _keras.with_values_if_needed(lambda: cls.from_config(dict(config))),
+        )
         layer_id = self._reader.layer(live)
         self._give_state(layer_id, {"trainable": item.get("trainable", True)})
         known = self._by_path(layer_id, "")
         for part in inside:
-            _require(isinstance(part, Mapping) and part.get("path") in known, _INSIDE)
+            part = _a(Mapping, part, _INSIDE)
             _only(part, ("path", *_STATE_KEYS), "What is inside a model of a block")
-            self._give_state(known[part["path"]], part)
+            path = _a(str, part.get("path"), _INSIDE)
+            _require(path in known, f"There is no {path!r:.80} inside the model {name!r:.80}.")
+            self._give_state(known[path], part)
         return layer_id
 
     def _by_path(self, model: LayerId, prefix: str) -> dict[str, LayerId]:
@@ -588,11 +581,11 @@ class _BlockReader:
 
     def _network(self, data: Mapping[str, Any], top: bool) -> Network:
         """The calls of a block or of a model in it, each on what earlier ones put out."""
-        items = data.get("calls")
-        _require(isinstance(items, list) and 0 < len(items) <= _MOST, "'calls' is a list of calls.")
+        items = _a(list, data.get("calls"), "'calls' of a block or a model in it is a list.")
+        _require(len(items) <= _MOST, "A block holds too many calls.")
         calls: list[Call] = []
         for item in items:
-            calls.append(self._call(item, calls))
+            calls.append(self._call(_a(Mapping, item, "A call is an object."), calls))
         inputs, outputs = (self._value(data.get(key), calls) for key in ("inputs", "outputs"))
         entries = [call.id for call in calls if self._is_input(call)]
         given = [ref.call for ref in iter_refs(inputs)]
@@ -611,13 +604,13 @@ class _BlockReader:
     def _is_input(self, call: Call) -> bool:
         return self._reader.specs[call.layer].kind == "input"
 
-    def _call(self, item: Any, before: list[Call]) -> Call:
-        _require(isinstance(item, Mapping), "A call is an object.")
+    def _call(self, item: Mapping[str, Any], before: list[Call]) -> Call:
         _only(item, ("layer", "args", "kwargs"), "A call")
-        number, args, kwargs = item.get("layer"), item.get("args", []), item.get("kwargs", {})
+        number = item.get("layer")
         _require(_is_place(number, self._ids), f"There is no layer {number!r:.80} to be called.")
-        fits = isinstance(args, list) and isinstance(kwargs, Mapping)
-        _require(fits and _is_list(list(kwargs), str), "A call has a list 'args', an object 'kwargs'.")
+        assert number is not None
+        args = _a(list, item.get("args", []), "'args' of a call is a list.")
+        kwargs = _a(Mapping, item.get("kwargs", {}), "'kwargs' of a call is an object.")
         call = Call(
             fresh_id(),
             self._ids[number],
@@ -649,7 +642,7 @@ class _BlockReader:
             array = read_array(given, self._arrays)
             return array if tag == "array" else keras.ops.convert_to_tensor(array)
         if tag == "dict":
-            _require(isinstance(given, Mapping), "That is no argument of a call.")
+            given = _a(Mapping, given, "That is no argument of a call.")
             return {key: self._value(item, calls, depth + 1) for key, item in given.items()}
         if tag == "float" and given in ("inf", "-inf", "nan"):
             return float(given)
@@ -668,8 +661,17 @@ class _BlockReader:
 
 
 _WHAT = "A block is a list of layers, or an object with 'layers', 'calls', 'inputs' and 'outputs'."
+_SHARED = "'shared' of a block is a list of true and false."
 _LAYER = "A layer of a block is an object with 'class_name' and 'config'."
+_FLAG = "'trainable' of a layer is true or false."
 _INSIDE = "What is inside a model of a block is told by its 'path' there."
+
+
+def _a(kind: type[Kind], value: Any, message: str) -> Kind:
+    """The value, if it is of that type."""
+    if not isinstance(value, kind):
+        raise EditError(message)
+    return value
 
 
 def _require(fits: bool, message: str) -> None:
@@ -698,4 +700,6 @@ def _made(what: str, make: Callable[[], Any]) -> Any:
     except EditError:
         raise
     except Exception as problem:
-        raise EditError(f"{what} cannot be made with these arguments: {reason(problem)}") from problem
+        raise EditError(
+            f"{what} cannot be made with these arguments: {reason(problem)}"
+        ) from problem

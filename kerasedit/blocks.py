@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,8 +10,9 @@ from typing import Any
 import keras
 
 from . import _keras
+from .codegen.literals import layer_code
 from .errors import EditError, StructureError
-from .graph.build import LayerState, capture, make_layer
+from .graph.build import LayerState, capture
 from .graph.model_graph import (
     Call,
     LayerId,
@@ -26,7 +26,6 @@ from .graph.model_graph import (
     map_leaves,
 )
 from .graph.read import Reader
-from .names import is_automatic
 
 
 @dataclass(frozen=True)
@@ -169,6 +168,7 @@ def _built_sequential(
     waiting = [(block, copy)]
     while waiting:
         for old, new in zip(*(model.layers for model in waiting.pop()), strict=True):
+            _keras.write_assets(new, _vocabularies(old))
             if old.built:
                 new.set_weights(old.get_weights())
             elif isinstance(old, keras.Sequential):
@@ -257,65 +257,19 @@ def _from_function(function: Callable[..., Any], on: TensorSpec | None) -> Block
 
 
 def _states(reader: Reader) -> dict[LayerId, LayerState]:
-    return {
-        layer_id: capture(layer)
-        for layer_id, layer in reader.objects.items()
-        if isinstance(layer, keras.Layer) and reader.specs[layer_id].variables is not None
-    }
-
-
-def layer_code(layer: Any) -> str:
-    """The constructor call of a layer, with the arguments that differ from their defaults."""
-    cls = type(layer)
-    if isinstance(layer, keras.Model):
-        return layer.name if layer.name.isidentifier() else "model"
-    try:
-        config = layer.get_config()
-        defaults = _default_config(cls, config)
-    except Exception:
-        return f"{cls.__name__}(...)"
-    shown = []
-    for name, value in config.items():
-        if name in ("name", "dtype", "trainable") or defaults.get(name, _MISSING) == value:
+    found: dict[LayerId, LayerState] = {}
+    for layer_id, layer in reader.objects.items():
+        spec = reader.specs[layer_id]
+        if spec.kind not in ("layer", "model"):
             continue
-        text = config_code(value)
-        if text is not None:
-            shown.append(f"{name}={text}")
-    if not is_automatic(layer.name, cls.__name__):
-        shown.append(f"name={layer.name!r}")
-    module = "layers." if getattr(keras.layers, cls.__name__, None) is cls else ""
-    return f"{module}{cls.__name__}({', '.join(shown)})"
+        if spec.variables is not None:
+            found[layer_id] = capture(layer)
+        elif spec.net is None and (vocabularies := _vocabularies(layer)):
+            found[layer_id] = LayerState(assets=vocabularies)
+    return found
 
 
-_MISSING = object()
-
-
-def _default_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a layer made with only the arguments that its class demands."""
-    demanded = {
-        name: config[name]
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if parameter.default is inspect.Parameter.empty and name in config
-    }
-    with _keras.preserved_random(), _keras.deferred():
-        default = make_layer(LayerSpec(0, "layer", "default", cls, config=demanded)).get_config()
-    return {name: value for name, value in default.items() if name not in demanded}
-
-
-def config_code(value: Any) -> str | None:
-    """Python code for a value of a configuration; None where it has none."""
-    if callable(value):
-        return getattr(value, "__name__", None)
-    if isinstance(value, Mapping):
-        if "class_name" not in value:
-            return repr(dict(value))
-        inner = value.get("config")
-        if isinstance(inner, str):  # a function by its registered name
-            return repr(inner)
-        given = {
-            k: v for k, v in (inner or {}).items() if v is not None and k not in ("name", "dtype")
-        }
-        arguments = ", ".join(f"{k}={config_code(v)}" for k, v in given.items())
-        module = str(value.get("module", "")).removeprefix("keras.")
-        return f"keras.{module}.{value['class_name']}({arguments})" if module else None
-    return repr(value)
+def _vocabularies(layer: Any) -> dict[str, bytes]:
+    """The files of vocabularies that a layer was adapted to, which does not build it."""
+    files = _keras.read_assets(layer)
+    return files if any(files.values()) else {}

@@ -55,6 +55,26 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("--json", action="store_true", help="print JSON")
     diff.set_defaults(run=_diff)
 
+    apply = commands.add_parser(
+        "apply",
+        help="make the edits of a recipe on a saved model",
+        description="Makes the edits of RECIPE on the model IN, says what became of each, and saves "
+        "the result to OUT. If one cannot be made, OUT is left as it is.",
+    )
+    apply.add_argument("recipe", metavar="RECIPE", help="a file that recipe.save() wrote")
+    apply.add_argument("source", metavar="IN", help="a .keras or .h5 file")
+    apply.add_argument("result", metavar="OUT", help="a .keras or .h5 file to write")
+    apply.add_argument(
+        "--on-error",
+        choices=["stop", "skip"],
+        default="stop",
+        help="what to do with an edit that cannot be made (default: stop)",
+    )
+    apply.add_argument(
+        "--unsafe", action="store_true", help="run code that IN holds (a Lambda layer); trust it first"
+    )
+    apply.set_defaults(run=_apply)
+
     demo = commands.add_parser(
         "demo",
         help="open the quick start in JupyterLab",
@@ -91,6 +111,24 @@ def _diff(options: argparse.Namespace) -> None:
     except EditError as error:
         raise Failure(error) from error
     print(json.dumps(found.to_json(), indent=2) if options.json else found.text(limit=None))
+
+
+def _apply(options: argparse.Namespace) -> None:
+    _quiet()
+    from kerasedit import EditError, Recipe
+    from kerasedit.replay import ReplayError
+
+    try:
+        editor = Recipe.load(options.recipe).apply(
+            options.source, on_error=options.on_error, safe_mode=not options.unsafe
+        )
+        print(editor.replay)
+        editor.save(options.result)
+    except ReplayError as error:
+        print(error.replay)
+        raise Failure(error) from error
+    except EditError as error:
+        raise Failure(error) from error
 
 
 def _demo(options: argparse.Namespace) -> None:

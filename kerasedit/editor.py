@@ -24,16 +24,18 @@ from .graph.read import read_model
 from .handback import bind
 from .methods import EditMethods
 from .plan import Plan, make_plan
-from .probe import Side
 from .rebuilt import RebuiltCopy
+from .running import Side
 from .targets import as_data, select
-from .verify import Verification, same_weights, verify_copy, verify_loaded
+from .verify import Verification, verify_copy, verify_loaded
 from .views import LayerView
 from .weights.bank import SlotKey
+from .weights.loaded import other_weights
 
 if TYPE_CHECKING:
     from .differences import Diff
-    from .recipe import Recipe, Replay
+    from .recipe import Recipe
+    from .replay import Replay
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,11 @@ class Editor(EditMethods["Editor"]):
         """What the last edit did beside what it was asked for, in lines."""
         return self._done[-1].lines if self._done else ()
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the editor works on the source itself."""
+        return self._in_place
+
     # -- editing ---------------------------------------------------------------------------------
 
     @property
@@ -276,7 +283,7 @@ class Editor(EditMethods["Editor"]):
         news: dict[SlotKey, NewValues] = {}
         for new in work.values:  # a variable that layers share is changed once
             news.setdefault(self._copy.key(self._graph, new.layer, new.index), new)
-        if self._copy.has_heirs(self._graph, news):
+        if news and self._copy.has_heirs(self._graph, news):
             _ = self.model  # what is to start with the values from before gets them now
         found: list[ValueChange] = []
         for new in news.values():
@@ -351,8 +358,9 @@ class Editor(EditMethods["Editor"]):
 
     def _move(self, graph: ModelGraph) -> None:
         """Makes another graph the current one. Flags act on the built copy at once."""
-        self._graph = graph
+        before, self._graph = self._graph, graph
         self._copy.follow(graph)
+        before.rest(graph)
 
     def _give(self, values: list[tuple[ValueChange, Any]]) -> None:
         """Gives weights other values, on the built copy at once."""
@@ -554,10 +562,9 @@ class Editor(EditMethods["Editor"]):
 
         With them, by their tokens, the variables that layers share.
         """
-        found = self._graph.identities
-        for step in (*self._done, *self._undone):
-            found |= step.before.identities | step.after.identities
-        return found
+        steps = (*self._done, *self._undone)
+        graphs = {id(g): g for step in steps for g in (step.before, step.after)}
+        return self._graph.identities.union(*(graph.identities for graph in graphs.values()))
 
     def live_layer(self, entry: Entry) -> Any:
         """The layer of `ed.model` at a place."""
@@ -635,14 +642,15 @@ class Editor(EditMethods["Editor"]):
             source, copy = self._sides()
 
             def check(loaded: keras.Model) -> None:
-                if not same_weights(copy.model, loaded):
-                    raise EditError(
-                        "The saved file, loaded back, does not have the weights of the model."
-                    )
-                if len(loaded.weights) > len(copy.model.weights):
+                other = other_weights(copy.model, loaded)
+                if other:
+                    raise EditError(f"The saved file, loaded back, has other weights: {other}.")
+                apart = len(loaded.weights) > len(copy.model.weights)
+                nets = (spec.net for spec in self._graph.layers.values())
+                if apart or any(net is not None and net.takes_variables for net in nets):
                     warnings.warn(
                         "Layers of the model share weights, and Keras's files do not tell so: in the "
-                        "loaded model each layer has its own, of the same values.",
+                        "loaded model each has values of its own.",
                         stacklevel=4,
                     )
                 if verify is not False:
@@ -651,6 +659,34 @@ class Editor(EditMethods["Editor"]):
 
             save_model(copy.model, path, check, custom_objects=self._custom_objects)
             return self
+
+    def to_code(
+        self,
+        style: str = "kerasedit",
+        path: str | os.PathLike[str] | None = None,
+        *,
+        weights: bool = True,
+    ) -> str:
+        """A script with a function `build(source)` that returns the edited model.
+
+        Its weights are those of `ed.model` now: what the source does not have, as what was drawn at
+        random or trained since, comes with the script.
+
+        Args:
+            style: `"kerasedit"` repeats the edits, `"keras"` builds the model with Keras alone.
+            path: a `.py` file to write it to, its arrays in an `.npz` beside; without it they stand
+                in the text.
+            weights: without it, what the source does not have is drawn anew: short, to be read.
+
+        Raises:
+            StructureError: something of the model cannot be written as code, such as a lambda.
+            EditError: the arrays are too large to stand in a text.
+            ModelFileError: the files cannot be written.
+        """
+        from .codegen.export import to_code
+
+        with self.lock:
+            return to_code(self, style, path, weights)
 
     def verify(self, inputs: Any = None) -> Verification:
         """Runs a batch through the source, the copy, and the copy saved and loaded.

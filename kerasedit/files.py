@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import keras
@@ -105,7 +105,7 @@ def save_model(
     try:
         if file.is_symlink():  # a link stays one; what it points to is written
             file = file.resolve()
-        with _folder_beside(file) as beside, _keras.deep_enough(len(_keras.all_layers(model))):
+        with folder_beside(file) as beside, _keras.deep_enough(len(_keras.all_layers(model))):
             new = beside / file.name
             model.save(new)
             with open(new, "rb+") as written:
@@ -146,8 +146,9 @@ def _load_back(file: Path, custom_objects: Mapping[str, Any] | None) -> keras.Mo
     except Exception as problem:
         said = reason(problem).replace(str(file), file.name)
         raise ModelFileError(
-            f"What was saved as '{file.name}' does not load back; classes and functions that are not "
-            f"registered have to be in custom_objects=. Keras said: {said}"
+            f"Keras cannot load back what it saved as '{file.name}', so that was not kept. Classes and "
+            "functions that are not registered have to be in custom_objects=; a layer that is both "
+            f"inside and outside of a nested model is one that Keras does not save. It said: {said}"
         ) from problem
 
 
@@ -155,7 +156,7 @@ _BESIDE = ".new-kerasedit-"
 
 
 @contextlib.contextmanager
-def _folder_beside(file: Path) -> Iterator[Path]:
+def folder_beside(file: Path) -> Iterator[Path]:
     """A folder for what will become `file`, gone afterwards with all that is still in it.
 
     It is locked, which ends with the process: one that nobody holds was left by a save that was
@@ -174,6 +175,18 @@ def _folder_beside(file: Path) -> Iterator[Path]:
         if lock is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
+
+
+def put_in_place(folder: Path, file: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Writes a file in the folder beside, and puts it in place of the old one."""
+    new = folder / file.name
+    with open(new, "wb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if file.exists():
+        os.chmod(new, file.stat().st_mode)
+    os.replace(new, file)
 
 
 def _lock(folder: Path) -> int | None:

@@ -533,7 +533,7 @@ class EditMethods(ABC, Generic[Result]):
             expect: how many layers the target has to name.
 
         Raises:
-            StructureError: the layer has variables that a fresh one has not, as after quantization.
+            EditError: the layer is quantized, or has variables that a fresh one has not.
         """
         return self._run(lambda: Reinitialize(self._data(target), expect))
 

@@ -57,6 +57,11 @@ def shortened(path: str, limit: int) -> str:
     return f"{path[:head]}…{path[head + 1 - limit :]}"
 
 
+def visible(text: str) -> str:
+    """`text` with control characters told, so that none reaches a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def check_layer_name(name: object) -> str:
     """A name that Keras accepts for a layer.
 

@@ -7,18 +7,17 @@ the file leaves open get their initial values.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
+import random
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 
-from . import _keras
+from . import _keras, garbage
 
 
 def open_model(
@@ -29,11 +28,13 @@ def open_model(
     Files that are damaged or refused are left to Keras too, which then says in its words what is
     wrong.
     """
+    dice = random.getstate()
     try:
         return without_initial_values(
             file, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
         )
     except Exception:
+        random.setstate(dice)
         return keras.saving.load_model(
             file, custom_objects=dict(custom_objects), safe_mode=safe_mode, compile=compile
         )
@@ -50,7 +51,7 @@ def without_initial_values(
     """
     objects = dict(custom_objects)
     settings = _compile_settings(file) if compile else None
-    with _keras.known_attributes(), _uncollected():
+    with _keras.known_attributes(), garbage.put_off():
         with _keras.deferred() as pending, _keras.Assignments() as assignments:
             model = keras.saving.load_model(
                 file, custom_objects=objects, safe_mode=safe_mode, compile=False
@@ -66,18 +67,6 @@ def without_initial_values(
             model.compiled = True
             _keras.load_state(model, file, leave=model.layers)
     return model
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """A model is many objects and no garbage: looking for some takes a fifth of the time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _compile_settings(file: Path) -> Mapping[str, Any] | None:

@@ -340,9 +340,7 @@ def _is_known_function(name: Any, module: Any) -> bool:
     """Whether a function was registered, or is one of Keras's that take tensors."""
     if _registered(name) is not None:
         return True
-    return isinstance(name, str) and module == "keras.activations" and name in _public(
-        keras.activations
-    )
+    return module == "keras.activations" and name in _public(keras.activations)
 
 
 def _is_keras(module: Any, name: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,47 +12,28 @@ import numpy as np
 from . import _keras
 from .errors import EditError, reason
 from .graph.infer import show_shape
-from .graph.model_graph import LayerId, ModelGraph, Ref, TensorSpec, map_refs
+from .graph.model_graph import LayerId, Ref, TensorSpec, map_refs
+from .running import Batch, Run, Side, at_rest, run
 
 SAMPLES = 3
 BATCH = 32
 OPEN_SIZES = (8, 32, 64, 224)
 """What sizes that a model leaves open are tried with, in this order."""
 
-Batch = Any
-"""What a model is called with: tensors in the structure of its inputs."""
-
 Arrays = dict[LayerId | str, Any]
 """Arrays by the identity of an input layer, and by its name."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """A model with its graph, and the live layer behind each identity in it."""
-
-    model: keras.Model
-    graph: ModelGraph
-    layers: Mapping[LayerId, Any]
-
-    @property
-    def inputs(self) -> list[tuple[LayerId, str, Ref, TensorSpec]]:
-        """The input layers of a model whose wiring is known: identity, name, and what they take."""
-        net = self.graph.net
-        ids = {ref: net.by_id[ref.call].layer for ref in net.input_refs}
-        return [(i, self.graph.layers[i].name, ref, net.spec(ref)) for ref, i in ids.items()]
-
-
-@dataclass(frozen=True)
 class Probe:
-    """Batches that were tried on a copy and its source, and what these put out for each, flat.
+    """What a copy and its source put out for the same batches.
 
     `before` is None where the source was not run, and `refused` then tells why.
     """
 
     batches: list[Batch]
-    after: list[list[np.ndarray]]
-    source_batches: list[Batch]
-    before: list[list[np.ndarray]] | None
+    after: Run
+    before: Run | None
     refused: str = ""
 
     @property
@@ -79,25 +58,25 @@ def make_probe(source: Side | None, copy: Side, inputs: Any = None) -> Probe:
     for batches in _candidates(source, copy, inputs):
         try:
             mine = batches(copy)
-            after = run(copy.model, mine)
+            after = _run(copy, mine, drawn=inputs is None)
         except EditError:
             raise
         except Exception as error:
             problem = reason(error)
             continue
         if source is None:
-            return Probe(mine, after, [], None)
+            return Probe(mine, after, None)
         try:
-            theirs = batches(source)
-            return Probe(mine, after, theirs, run(source.model, theirs))
+            return Probe(mine, after, _run(source, batches(source), drawn=inputs is None))
         except Exception as error:
-            best = best or Probe(mine, after, [], None, f"the source refuses them. {reason(error)}")
+            best = best or Probe(
+                mine, after, None, f"the source does not take this batch. {reason(error)}"
+            )
     if best is not None:
         return best
     if inputs is None:
         raise EditError(
-            "No batch could be made that the model takes; pass one as inputs=. Keras said: "
-            f"{problem}"
+            f"No batch could be made that the model takes; pass one as inputs=. {problem}"
         )
     try:
         if source is not None:
@@ -109,32 +88,21 @@ def make_probe(source: Side | None, copy: Side, inputs: Any = None) -> Probe:
     raise EditError(f"The model does not take these inputs. Keras said: {problem}")
 
 
-def run(model: keras.Model, batches: list[Batch]) -> list[list[np.ndarray]]:
-    """What a model puts out for each batch, flat. Nothing in the model changes."""
-    found = []
-    for batch in batches:
-        with at_rest(model):
-            outputs = model(batch, training=False)
-        found.append([keras.ops.convert_to_numpy(t) for t in keras.tree.flatten(outputs)])
-    return found
+def _run(side: Side, batches: list[Batch], *, drawn: bool) -> Run:
+    """Runs a model on batches, of which it is only then sure that it takes them if they were given.
 
-
-@contextlib.contextmanager
-def at_rest(model: keras.Model) -> Iterator[None]:
-    """A model can be called inside and stays as it is: states, seeds and losses too.
-
-    Stateful layers start afresh inside, as those of a model that was loaded do.
+    Convolutions and pooling of too small an image give anything, and no error, when they are run.
     """
-    with (
-        keras.StatelessScope(collect_losses=True),
-        _keras.preserved_random(),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")  # the user's own calls of the model tell them
-        for layer in _keras.all_layers(model):
-            if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
-                layer.reset_state()
-        yield
+    if drawn:
+        symbols = keras.tree.map_structure(
+            lambda tensor: keras.KerasTensor((None, *tensor.shape[1:]), tensor.dtype), batches[0]
+        )
+        with at_rest(side.model):
+            side.model.compute_output_spec(symbols)
+    found = run(side, batches)
+    if drawn and found.first_empty is not None:
+        raise ValueError(f"Of what the layer '{found.first_empty}' puts out nothing is left.")
+    return found
 
 
 # -- batches -------------------------------------------------------------------------------------
@@ -164,15 +132,22 @@ def _candidates(
             yield lambda side, filled=filled: _fed(side, filled)
 
 
+def _inputs(side: Side) -> list[tuple[LayerId, str, Ref, TensorSpec]]:
+    """The input layers of a model whose wiring is known: identity, name, and what they take."""
+    net = side.graph.net
+    ids = {ref: net.by_id[ref.call].layer for ref in net.input_refs}
+    return [(i, side.graph.layers[i].name, ref, net.spec(ref)) for ref, i in ids.items()]
+
+
 def _fed(side: Side, arrays: Arrays) -> list[Batch]:
     """Arrays in the structure of a model's inputs, in batches of a size that it takes."""
     taken: dict[Ref, Any] = {}
-    for layer, name, ref, spec in side.inputs:
+    for layer, name, ref, spec in _inputs(side):
         key = layer if layer in arrays else name
         if key not in arrays:
             raise ValueError(f"Its input '{name}' of shape {show_shape(spec.shape)} is another.")
         taken[ref] = arrays[key]
-    fixed = [spec.shape[0] for *_, spec in side.inputs if spec.shape and spec.shape[0]]
+    fixed = [spec.shape[0] for *_, spec in _inputs(side) if spec.shape and spec.shape[0]]
     return _split(map_refs(taken.__getitem__, side.graph.net.inputs), fixed[0] if fixed else BATCH)
 
 
@@ -210,19 +185,19 @@ def _by_input(sides: list[Side], inputs: Any) -> Arrays:
         EditError: it fits none.
     """
     for side in sides:
-        names = [name for _, name, _, _ in side.inputs]
+        names = [name for _, name, _, _ in _inputs(side)]
         named = isinstance(inputs, Mapping) and inputs.keys() >= set(names)
         given = [inputs[name] for name in names] if named else keras.tree.flatten(inputs)
         if len(given) != len(names):
             continue
         found: Arrays = {}
         if named:  # and what only the other model takes
-            both = [name for s in sides for _, name, _, _ in s.inputs if name in inputs]
+            both = [name for s in sides for _, name, _, _ in _inputs(s) if name in inputs]
             found.update((name, _array(inputs[name])) for name in both)
-        for (layer, name, _, _), item in zip(side.inputs, given, strict=True):
+        for (layer, name, _, _), item in zip(_inputs(side), given, strict=True):
             found[layer] = found[name] = _array(item)
         return found
-    wanted = ", ".join(f"'{name}' {show_shape(s.shape)}" for _, name, _, s in sides[0].inputs)
+    wanted = ", ".join(f"'{name}' {show_shape(s.shape)}" for _, name, _, s in _inputs(sides[0]))
     raise EditError(f"inputs= must be what the model takes: {wanted}.")
 
 
@@ -248,13 +223,15 @@ def _filled(arrays: Arrays, sides: list[Side], size: int) -> Arrays:
     random = np.random.default_rng(0)
     samples = max((len(array) for array in arrays.values() if array is not None), default=SAMPLES)
     arrays = dict(arrays)
-    known = {key for layer, name, *_ in sides[-1].inputs for key in (layer, name)}
-    foreign = any(not known & {layer, name} for layer, name, *_ in sides[0].inputs)
+    known = {key for layer, name, *_ in _inputs(sides[-1]) for key in (layer, name)}
+    foreign = any(not known & {layer, name} for layer, name, *_ in _inputs(sides[0]))
     for side in sides[:1] if foreign else sides:
-        for layer, name, _, spec in side.inputs:
+        for layer, name, _, spec in _inputs(side):
             if layer in arrays or name in arrays:
                 continue
-            alike = [(s, r, t) for s in sides for i, n, r, t in s.inputs if layer == i or name == n]
+            alike = [
+                (s, r, t) for s in sides for i, n, r, t in _inputs(s) if layer == i or name == n
+            ]
             tables = [n for s, ref, _ in alike for n in _tables(s, s.graph.root, {ref})]
             sizes = _closed([other.shape for _, _, other in alike], size)
             shape = (spec.shape[0] or samples, *sizes)

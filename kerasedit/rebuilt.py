@@ -10,8 +10,8 @@ import keras
 
 from . import _keras
 from .graph.build import Built, LayerState, Overlap, build_model, overlaid
+from .graph.flags import set_flag, settle_flags
 from .graph.model_graph import LayerId, ModelGraph
-from .graph.ties import settle_flags
 from .training.compiled import PerOutput, carry_compile, carry_optimizer
 from .weights.bank import Bank, SlotKey
 
@@ -123,7 +123,7 @@ class RebuiltCopy:
         live = self._bank.live(layer_id) is not None
         state = self._bank.state(graph, layer_id)
         variables = graph.layers[layer_id].variables or ()
-        known = list(state.values) if state is not None else [None] * len(variables)
+        known: list[Any] = [None] * len(variables) if state is None else [*state.values]
         for index, (value, limit) in values.items():
             whole = value
             if limit is not None:
@@ -152,12 +152,15 @@ class RebuiltCopy:
         carried = self._carry_compile(built, graph) if self.compile or self.built else (None, None)
         by_hand = self._flags_set_by_hand()
         problem, compiled_last = carried
+        before = self._graph
         # All or nothing: an interrupt before this leaves what there was, one in it leaves the whole.
         try:
             self._adopt(built, graph, reachable, compiled_last)
         except BaseException:
             self._adopt(built, graph, reachable, compiled_last)
             raise
+        if before is not graph:
+            before.rest(graph)
         if problem:
             warnings.warn(problem, stacklevel=4)
         if by_hand:
@@ -246,13 +249,8 @@ class RebuiltCopy:
     def _set_flags(self, identities: list[int], graph: ModelGraph) -> None:
         layers = self._latest.layers
         for layer_id in identities:
-            if layer_id not in layers:
-                continue  # a variable that layers share
-            layer, flag = layers[layer_id], graph.flags.get(layer_id, True)
-            if graph.layers[layer_id].net is not None:
-                _keras.set_own_flag(layer, flag)
-            else:
-                _keras.set_layer_flag(layer, flag)
+            if layer_id in layers:  # and no variable that layers share
+                set_flag(graph, layers, layer_id)
         settle_flags(graph, layers)
 
     def _refit_optimizer(self) -> None:

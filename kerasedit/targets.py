@@ -55,7 +55,7 @@ def as_data(
             )
         return graph.paths[layer_id]
     if isinstance(target, type):
-        return {"class_name": target.__name__, "module": target.__module__}
+        return {"class_name": target.__name__, "module": module_of(target)}
     if isinstance(target, (list, tuple, set, frozenset)):
         return tuple(as_data(item, graph, identify, view) for item in target)
     if hasattr(target, "path") and isinstance(target.path, str):
@@ -63,6 +63,14 @@ def as_data(
     if callable(target):
         return tuple(entry.path for entry in graph.entries if target(view(entry)))
     raise TargetError(f"{type(target).__name__} names no layer. Give a path, a pattern or a layer.")
+
+
+def module_of(cls: type) -> str:
+    """The module of a layer's class as data tells it: where Keras's own are is its own affair."""
+    import keras
+
+    own = getattr(keras.layers, cls.__name__, None) is cls
+    return "keras.layers" if own else cls.__module__
 
 
 def is_pattern(value: Any) -> bool:
@@ -159,7 +167,7 @@ def _select(graph: ModelGraph, target: Target) -> list[Entry]:
 def _is_class(cls: type, wanted: Mapping[str, str]) -> bool:
     return any(
         base.__name__ == wanted["class_name"]
-        and ("module" not in wanted or base.__module__ == wanted["module"])
+        and ("module" not in wanted or wanted["module"] in (base.__module__, module_of(base)))
         for base in cls.__mro__
     )
 

@@ -162,12 +162,10 @@ def weights_under(graph: ModelGraph, layer: int) -> list[tuple[int, VariableSpec
             return
         seen.add(layer_id)
         spec = graph.layers[layer_id]
-        if spec.net is None:
-            found.extend((layer_id, weight) for weight in spec.weights if weight.shared not in seen)
-            seen.update(weight.shared for weight in spec.weights if weight.shared is not None)
-        else:
-            for inner in spec.net.calls_of:
-                visit(inner)
+        found.extend((layer_id, weight) for weight in spec.weights if weight.shared not in seen)
+        seen.update(weight.shared for weight in spec.weights if weight.shared is not None)
+        for inner in spec.net.calls_of if spec.net is not None else ():
+            visit(inner)
 
     visit(layer)
     return found

@@ -8,6 +8,7 @@ import sys
 # Before anything imports TensorFlow. Tests must give the same figures with and without a GPU.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["JAX_PLATFORMS"] = "cpu"
 # A test that forgets to choose must not try to open a window.
 os.environ.setdefault("MPLBACKEND", "agg")
 

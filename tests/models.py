@@ -7,11 +7,13 @@ too, so that a weight that got lost changes the outputs.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 # -- comparing -----------------------------------------------------------------------------------
@@ -124,6 +126,22 @@ def state_of(editor: Any) -> list[Any]:
         editor.revision,
         [(view.path, view.trainable) for view in editor.layers],
     ]
+
+
+def refused(editor: Any, kind: type[Exception], match: str, act: Callable[[Any], Any]) -> None:
+    """`act(editor)` raises and its preview says the same; nothing changes."""
+    source, state, copy = fingerprint(editor.source), state_of(editor), editor.model
+    weights = fingerprint(copy)
+    plan = act(editor.preview)
+    assert not plan.ok
+    with pytest.raises(kind, match=match) as caught:
+        act(editor)
+    numbered = re.compile(r"keras_tensor_\d+")  # in what Keras said
+    assert [numbered.sub("", text) for text in plan.errors] == [numbered.sub("", str(caught.value))]
+    assert state_of(editor) == state
+    assert editor.model is copy
+    assert fingerprint(copy) == weights
+    assert fingerprint(editor.source) == source
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ comments inside. So brackets and commas are all that has to be found to break a 
 
 from __future__ import annotations
 
+import itertools
 import re
+import textwrap
 
 WIDTH = 100
 
@@ -23,12 +25,27 @@ def text(value: str) -> str:
 
 def docstring(*paragraphs: str) -> str:
     """A docstring, in lines of its own; what stands in it cannot end it."""
-    whole = "\n\n".join(paragraphs)
+    whole = "\n\n".join(map(_wrapped, paragraphs))
     plain = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in whole)
     safe = plain.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if safe.endswith('"'):
         safe = safe[:-1] + '\\"'
     return f'"""{safe}\n"""' if "\n" in safe else f'"""{safe}"""'
+
+
+def _wrapped(paragraph: str) -> str:
+    """A paragraph in lines; those of a list, which are indented, stay apart."""
+    if "\n" in paragraph:
+        return "\n".join(map(_wrapped, paragraph.split("\n")))
+    pad = " " * (len(paragraph) - len(paragraph.lstrip()))
+    lines = textwrap.wrap(
+        paragraph.strip(),
+        WIDTH - 4,
+        initial_indent=pad,
+        subsequent_indent=pad,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def lay_out(statement: str, indent: int = 0) -> list[str]:
@@ -41,7 +58,7 @@ def lay_out(statement: str, indent: int = 0) -> list[str]:
         return _split_string(statement, indent)
     start, end, commas = max(brackets, key=lambda b: b[1] - b[0])
     cuts = [start, *commas, end]
-    items = [statement[a + 1 : b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+    items = [statement[a + 1 : b].strip() for a, b in itertools.pairwise(cuts)]
     items = [item for item in items if item]
     lines = [pad + statement[: start + 1]]
     if _may_be_filled(items):
@@ -97,7 +114,7 @@ _SHORT = re.compile(r"[\w.\"'/ +-]{1,24}|\([\w., ]{1,24}\)")
 
 def _may_be_filled(items: list[str]) -> bool:
     """Whether there are many short items, of which several stand in one line."""
-    return len(items) > 8 and all(
+    return len(items) > 4 and all(
         _SHORT.fullmatch(item) or (item[0] in "\"'" and len(item) < 50) for item in items
     )
 

@@ -12,14 +12,14 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from .. import _keras
-from ..errors import StructureError
+from ..errors import StructureError, reason
 from ..graph.build import make_layer
 from ..graph.model_graph import LayerSpec
 from ..names import is_automatic
@@ -47,10 +47,10 @@ def literal(value: Any, script: Script) -> Code:
     plain = _plain(value)
     if plain is not None:
         return Code(plain, value)
-    if isinstance(value, Mapping) and "class_name" in value and "config" in value:
+    if _is_object(value):
         return _object(value, script)
-    if isinstance(value, Mapping) or type(value) in (list, tuple):
-        return nested(value, lambda leaf: literal(leaf, script))
+    if isinstance(value, (Mapping, list, tuple)):
+        return nested(value, lambda leaf: literal(leaf, script), _is_object)
     if isinstance(value, slice):
         parts = [literal(part, script).text for part in (value.start, value.stop, value.step)]
         return Code(f"slice({', '.join(parts)})", value)
@@ -79,19 +79,35 @@ def _plain(value: Any) -> str | None:
     return "..." if value is Ellipsis else None
 
 
-def nested(value: Any, give: Callable[[Any], Code]) -> Code:
+def _is_object(value: Any) -> bool:
+    """Whether this is an object in Keras's serialized form."""
+    return isinstance(value, Mapping) and "class_name" in value and "config" in value
+
+
+def nested(
+    value: Any, give: Callable[[Any], Code], is_leaf: Callable[[Any], bool] = lambda value: False
+) -> Code:
     """Code for nested lists, tuples and dictionaries, with `give` for what is in them.
 
+    Args:
+        value: what is nested.
+        give: the code of a leaf.
+        is_leaf: tells leaves that are dictionaries themselves.
+
     Raises:
-        Unwritable: a tuple has a class of its own.
+        Unwritable: a tuple has a class of its own, or a key is no plain value.
     """
+    if is_leaf(value):
+        return give(value)
     if isinstance(value, Mapping):
-        pairs = [(_key(key), nested(item, give)) for key, item in value.items()]
+        pairs = [(_key(key), nested(item, give, is_leaf)) for key, item in value.items()]
         shown = ", ".join(f"{key}: {item.text}" for key, item in pairs)
-        return Code(f"{{{shown}}}", dict(zip(value, (item.value for _, item in pairs), strict=True)))
+        return Code(
+            f"{{{shown}}}", dict(zip(value, (item.value for _, item in pairs), strict=True))
+        )
     if not isinstance(value, (list, tuple)):
         return give(value)
-    items = [nested(item, give) for item in value]
+    items = [nested(item, give, is_leaf) for item in value]
     shown = ", ".join(item.text for item in items)
     if isinstance(value, list):
         return Code(f"[{shown}]", [item.value for item in items])
@@ -120,23 +136,24 @@ def data_literal(value: Any, script: Script) -> str:
 
 
 def construct(
-    cls: type,
+    wanted: Any,
     config: Mapping[str, Any],
     script: Script,
     functions: Mapping[str, Any] | None = None,
 ) -> Code | None:
-    """A constructor call that makes an object with a configuration; None where none does.
+    """A constructor call that makes an object like another; None where none does.
 
     Args:
-        cls: the class.
-        config: what `get_config` of the object has to give.
+        wanted: the object, made of the configuration.
+        config: the configuration.
         script: what the code is for.
         functions: live functions for arguments that the configuration can only name.
 
     Raises:
         Unwritable: the class itself cannot be named.
     """
-    called = script.reference(cls)
+    cls = type(wanted)
+    called, aim = script.reference(cls), comparable(wanted.get_config())
     given = {**config, **(functions or {})}
     codes: dict[str, Code] = {}
     for name, value in given.items():
@@ -167,7 +184,7 @@ def construct(
             found = made.get_config()
         except Exception:
             continue
-        if comparable(found) == comparable(config):
+        if comparable(found) == aim:
             bare = _bare(parameters, used)
             shown = [
                 codes[name].text if name in bare else f"{name}={codes[name].text}"
@@ -226,12 +243,12 @@ def _object(data: Mapping[str, Any], script: Script) -> Code:
         raise Unwritable(f"{name!r} is not known to Keras") from problem
     if name.startswith("__") or not hasattr(value, "get_config"):
         return literal(value, script)
+    if isinstance(config, Mapping) and (name, config.get("name")) in script.held:
+        return Code(script.held[name, config["name"]], value)
     with unnoticed():
-        made = construct(type(value), config, script)
-        if made is not None:
-            return made
-        if comparable(value.get_config()) != comparable(config):
-            raise Unwritable(f"{name!r} made from its own configuration has another one")
+        made = construct(value, config, script)
+    if made is not None:
+        return made
     return Code(deserialized(bare, script), value)
 
 
@@ -292,7 +309,7 @@ def comparable(value: Any) -> Any:
     if isinstance(value, keras.DTypePolicy):
         value = keras.dtype_policies.serialize(value)
     if isinstance(value, Mapping):
-        if "class_name" in value and "config" in value:
+        if _is_object(value):
             config = comparable(value["config"])
             return [value["class_name"], config if isinstance(config, (str, dict)) else {}]
         return {str(key): comparable(item) for key, item in value.items()}
@@ -311,13 +328,19 @@ def comparable(value: Any) -> Any:
 # -- layers --------------------------------------------------------------------------------------
 
 
-def layer_literal(spec: LayerSpec, script: Script, trainable: bool = True) -> str:
+def layer_literal(
+    spec: LayerSpec,
+    script: Script,
+    trainable: bool = True,
+    held: Mapping[tuple[str, str], str] | None = None,
+) -> str:
     """Code that makes a layer of a spec, without its weights.
 
     Args:
         spec: of a layer or an input, or of a model that its own class makes.
         script: what the code is for.
         trainable: the flag that it is made with.
+        held: layers that it is given, by class and name, and the code for them.
 
     Raises:
         StructureError: it holds something that no code stands for.
@@ -327,28 +350,39 @@ def layer_literal(spec: LayerSpec, script: Script, trainable: bool = True) -> st
             return _input(spec, script)
         if isinstance(spec.prototype, keras.layers.Lambda):
             return _lambda(spec, script, trainable)
+        script.held = held or {}
         return _layer(spec, script, trainable)
     except Unwritable as problem:
         raise StructureError(
             f"The layer '{spec.name}' ({spec.cls.__name__}) cannot be written as code: {problem}. "
             "Use a function or class that a module has under its name, or replace the layer."
         ) from problem
+    finally:
+        script.held = {}
 
 
 def _layer(spec: LayerSpec, script: Script, trainable: bool) -> str:
-    config = dict(spec.config or {}) if spec.net is None else spec.prototype.get_config()
+    config = {**(spec.config or {})} if spec.net is None else _config_of(spec.prototype)
     config["name"] = spec.name
     if "trainable" in config:
         config["trainable"] = trainable
     with unnoticed():
-        made = construct(spec.cls, config, script, spec.functions)
+        wanted = make_layer(replace(spec, config=config), script.given)
+        made = construct(wanted, config, script, spec.functions)
         if made is not None:
             return made.text
         if spec.functions:
-            raise Unwritable(f"the function in it, given for {', '.join(spec.functions)}")
-        live = spec.prototype or make_layer(spec, script.given)
-        data = keras.saving.serialize_keras_object(live)
-    return _object({**data, "config": config}, script).text
+            given = ", ".join(spec.functions)
+            raise Unwritable(f"it does not take what was given for {given} in its constructor")
+        data = keras.saving.serialize_keras_object(wanted)
+    return deserialized({k: v for k, v in data.items() if k not in _OF_LIVE}, script)
+
+
+def _config_of(model: Any) -> dict[str, Any]:
+    try:
+        return {**model.get_config()}
+    except Exception as problem:
+        raise Unwritable(f"its class does not tell its configuration. {reason(problem)}") from problem
 
 
 def _lambda(spec: LayerSpec, script: Script, trainable: bool) -> str:
@@ -410,8 +444,12 @@ def _default_config(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
         if parameter.default is parameter.empty and name in config
     }
     named = {"name": "default"} if issubclass(cls, keras.Layer) else {}
+    arguments = {**copy.deepcopy(demanded), **named}
     with unnoticed():
-        made = cls.from_config({**copy.deepcopy(demanded), **named})
+        try:
+            made = cls.from_config(arguments)
+        except Exception:  # some need all of a configuration
+            made = cls(**arguments)
     return {key: value for key, value in made.get_config().items() if key not in demanded}
 
 

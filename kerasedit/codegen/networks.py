@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -20,7 +20,6 @@ from ..graph.model_graph import (
     Network,
     Ref,
     VariableRef,
-    iter_leaves,
     map_leaves,
 )
 from ..names import snake_case
@@ -51,6 +50,12 @@ class Networks:
         layers: all layers, by identity.
         net: the network.
         flags: the flags that layers are made with; those that are missing are True.
+        given: inputs that stand for tensors which are there already.
+
+    Attributes:
+        shared: the names of what several networks use.
+        functions: those that make models, by the model's identity.
+        holds: the layers of the networks that a layer is given when it is made.
 
     Raises:
         StructureError: something in it cannot be written.
@@ -62,16 +67,24 @@ class Networks:
         layers: Mapping[LayerId, LayerSpec],
         net: Network,
         flags: Mapping[LayerId, bool] | None = None,
+        given: Collection[LayerId] = (),
     ) -> None:
         self.script = script
         self._layers = layers
         self._nets = list(self._reachable(net, set()))
-        users = Counter(layer for each in self._nets for layer in _used_in(each))
+        self.holds = self._holdings()
+        users = Counter(layer for each in self._nets for layer in self._used_in(each))
         # All that the code imports is known before the first local name is given.
         self._codes = {
-            layer: layer_literal(layers[layer], script, (flags or {}).get(layer, True))
+            layer: layer_literal(
+                layers[layer],
+                script,
+                (flags or {}).get(layer, True),
+                {(layers[i].cls.__name__, layers[i].name): _mark(i) for i in self.holds[layer]},
+            )
             for layer in users
-            if layers[layer].kind in ("layer", "input") or made_by_class(layers[layer])
+            if layer not in given
+            and (layers[layer].kind in ("layer", "input") or made_by_class(layers[layer]))
         }
         for each in self._nets:
             self._import_functions(each)
@@ -79,8 +92,10 @@ class Networks:
         for layer in (i for i, number in users.items() if number > 1):
             taken = {*script.taken, *self.shared.values()}
             self.shared[layer] = identifier(layers[layer].name, taken)
+        self.functions: dict[LayerId, Function] = {}
         self._made: dict[LayerId, str] = {}
-        self._named: dict[int, list[str]] = {}  # ops of a network that have their own names
+        self._named: dict[int, list[str]] = {}  # the names of ops that have their own, by network
+        self._numbered: dict[int, set[str]] = {}  # the stems of the others' names
 
     def _reachable(self, net: Network, seen: set[LayerId]) -> Iterator[Network]:
         """A network, and those of the models in it."""
@@ -91,11 +106,31 @@ class Networks:
                 seen.add(layer)
                 yield from self._reachable(spec.net, seen)
 
+    def _holdings(self) -> dict[LayerId, list[LayerId]]:
+        """For each layer those of the networks that it has inside."""
+        every = dict.fromkeys(layer for net in self._nets for layer in net.calls_of)
+        whole = {self._layers[i].ties.get(()): i for i in every if self._layers[i].net is None}
+        return {
+            layer: [
+                whole[token]
+                for place, token in self._layers[layer].ties.items()
+                if place and token in whole
+            ]
+            for layer in every
+        }
+
+    def _used_in(self, net: Network) -> list[LayerId]:
+        """The layers that a network calls, gives to others, or takes the variables of."""
+        variables = (ref.layer for call in net.calls for ref in call.variables)
+        given = (inner for layer in net.calls_of for inner in self.holds[layer])
+        return list(dict.fromkeys((*net.calls_of, *variables, *given)))
+
     def _import_functions(self, net: Network) -> None:
         for call in net.calls:
-            for leaf in iter_leaves(object, (call.args, dict(call.kwargs))):
-                if inspect.isroutine(leaf):
-                    self.constant(leaf, self._layers[call.layer])
+            leaves: list[Any] = []
+            map_leaves(leaves.append, (call.args, call.kwargs))
+            for leaf in filter(inspect.isroutine, leaves):
+                self.constant(leaf, self._layers[call.layer])
 
     # -- functions -------------------------------------------------------------------------------
 
@@ -120,7 +155,11 @@ class Networks:
                 ready.add(layer)
                 for inner in self._needed_by(layer):
                     make(inner)
-                first.add(f"{self.shared[layer]} = {self.made(layer)}")
+                code = self.made(layer)
+                for inner in self.holds.get(layer, ()):
+                    make(inner)
+                    code = code.replace(_mark(inner), self.shared[inner])
+                first.add(f"{self.shared[layer]} = {code}")
 
         for layer in self.shared:
             make(layer)
@@ -132,7 +171,7 @@ class Networks:
         for net in self._nets:
             specs = [self._layers[layer] for layer in net.calls_of]
             names = [s.name for s in specs if s.kind != "op"] + self._named.get(id(net), [])
-            for stem in {snake_case(s.cls.__name__) for s in specs if s.kind == "op"}:
+            for stem in self._numbered.get(id(net), ()):
                 numbered = (re.fullmatch(rf"{stem}(?:_(\d+))?", name) for name in names)
                 numbers = [int(m[1] or 0) for m in numbered if m and int(m[1] or 0) < _FAR]
                 if numbers:
@@ -161,11 +200,13 @@ class Networks:
             for setting in settings:
                 function.add(f"model.{setting}")
         function.add("return model" if settings else f"return {code}")
-        return self._added(function)
+        return self.add(function)
 
     def _new_function(self, spec: LayerSpec) -> Function:
         name = self.script.name(f"make_{spec.name}")
-        return Function(name, [], f"The model {text(spec.name)}.")
+        function = Function(name, [], f"The model {text(spec.name)}.")
+        self.functions[spec.id] = function
+        return function
 
     def _own_class(self, spec: LayerSpec) -> str:
         """Code for a model that its class makes; a function where it has to be built, too."""
@@ -181,9 +222,10 @@ class Networks:
         shapes = self.constant(spec.prototype.get_build_config(), spec).text
         function.add(f"model.build_from_config({shapes})")
         function.add("return model")
-        return self._added(function)
+        return self.add(function)
 
-    def _added(self, function: Function) -> str:
+    def add(self, function: Function) -> str:
+        """Adds a function to the script; returns the call of it."""
         if any("custom_objects" in code for _, code in function.body):
             function.parameters.append("custom_objects")
         self.script.functions.append(function)
@@ -195,7 +237,7 @@ class Networks:
         if spec.net is None or made_by_class(spec):
             return []
         found: dict[LayerId, None] = {}
-        for layer in _used_in(spec.net):
+        for layer in self._used_in(spec.net):
             found.update(dict.fromkeys([layer] if layer in self.shared else self._needed_by(layer)))
         return list(found)
 
@@ -207,8 +249,8 @@ class Networks:
             return self.made(spec.id), []
         settings = self._settings(spec)
         if net.chain:
-            items = [self.shared.get(c.layer) or self.made(c.layer) for c in net.calls]
-            given = f"[{', '.join(items)}]"
+            body = _Body(self, function, net, {})
+            given = f"[{', '.join(body.layer(call.layer) for call in net.calls)}]"
         else:
             tensors = self.calls(function, net, {})
             given = ", ".join(self.ends(net, tensors))
@@ -235,7 +277,9 @@ class Networks:
         if net.chain or not net.output_names:
             return found
         makers = [self._layers[net.by_id[ref.call].layer] for ref in net.output_refs]
-        if any(m.kind == "op" or m.name != n for m, n in zip(makers, net.output_names, strict=True)):
+        if any(
+            m.kind == "op" or m.name != n for m, n in zip(makers, net.output_names, strict=True)
+        ):
             names = self.constant(list(net.output_names), spec).text
             found.append(f"output_names = {names}")
         return found
@@ -255,9 +299,12 @@ class Networks:
     def spec(self, layer: LayerId) -> LayerSpec:
         return self._layers[layer]
 
-    def note_name(self, net: Network, name: str) -> None:
-        """Notes that an op of a network has this name."""
-        self._named.setdefault(id(net), []).append(name)
+    def note_op(self, net: Network, spec: LayerSpec, named: bool) -> None:
+        """Notes that an op of a network has its own name, or gets one of Keras."""
+        if named:
+            self._named.setdefault(id(net), []).append(spec.name)
+        else:
+            self._numbered.setdefault(id(net), set()).add(snake_case(spec.cls.__name__))
 
     def constant(self, value: Any, spec: LayerSpec) -> Code:
         """Code for what a call of a layer takes beside tensors.
@@ -288,6 +335,7 @@ class _Body:
         self._layers: dict[LayerId, str] = {**shared}  # those with names of their own
         self._used = {ref for call in net.calls for ref in call.refs} | set(net.output_refs)
         self._held = {v.layer for call in net.calls for v in call.variables}
+        self._held.update(i for layer in net.calls_of for i in networks.holds[layer])
 
     def write(self) -> dict[Ref, str]:
         for call in self._net.calls:
@@ -315,22 +363,24 @@ class _Body:
 
         if spec.kind == "op":
             code, named = op_code(spec, call, give, self._all.script)
-            if named:
-                self._all.note_name(self._net, spec.name)
+            self._all.note_op(self._net, spec, named)
         else:
             args = [nested(value, give).text for value in call.args]
             args += [
                 f"{name}={nested(value, give).text}"
                 for name, value in call.kwargs.items()
-                if not _is_default(spec.cls, name, value)
+                if not is_default(spec.cls, name, value)
             ]
-            code = f"{self._callee(call.layer, spec)}({', '.join(args)})"
+            code = f"{self.layer(call.layer)}({', '.join(args)})"
         self._bind(call, spec, code, self._shape_of(call, spec))
 
-    def _callee(self, layer: LayerId, spec: LayerSpec) -> str:
-        """Code for the layer that is called: one that is called or needed again has a name."""
+    def layer(self, layer: LayerId) -> str:
+        """Code for a layer: one that is called or needed again has a name."""
+        spec = self._all.spec(layer)
         if layer not in self._layers:
             made = self._all.made(layer)
+            for inner in self._all.holds[layer]:
+                made = made.replace(_mark(inner), self.layer(inner))
             if len(self._net.calls_of[layer]) == 1 and layer not in self._held:
                 return made
             self._layers[layer] = self._name(spec.name)
@@ -401,17 +451,18 @@ class _Body:
             return spec.prototype.compute_output_spec(*map_leaves(fill, call.args), **kwargs)
 
 
-def _used_in(net: Network) -> list[LayerId]:
-    """The layers that a network calls, or takes the variables of."""
-    variables = (ref.layer for call in net.calls for ref in call.variables)
-    return list(dict.fromkeys((*net.calls_of, *variables)))
+def _mark(layer: LayerId) -> str:
+    """What stands in code for a layer that has no name yet; no text has this sign."""
+    return f"\0{layer}\0"
 
 
-def _is_default(cls: Any, name: str, value: Any) -> bool:
+def is_default(cls: Any, name: str, value: Any) -> bool:
     """Whether an argument of a call is what the layer takes without it."""
     parameter = inspect.signature(cls.call).parameters.get(name)
-    return parameter is not None and (value is None or isinstance(value, bool)) and (
-        parameter.default is value
+    return (
+        parameter is not None
+        and (value is None or isinstance(value, bool))
+        and (parameter.default is value)
     )
 
 

@@ -110,7 +110,10 @@ def _forms(
                 shown = [code.text for code in first]
                 shown += [f"{key}={code.text}" for key, code in others.items()]
                 taken = [code.value for code in first], {k: c.value for k, c in others.items()}
-                yield f"{path}.{candidate}({', '.join(shown)})", partial(function, *taken[0], **taken[1])
+                yield (
+                    f"{path}.{candidate}({', '.join(shown)})",
+                    partial(function, *taken[0], **taken[1]),
+                )
 
 
 def _subscript(key: Any, give: Give) -> str:
@@ -136,7 +139,7 @@ def _bound(
     others: dict[str, Code] = {}
     for place, parameter in enumerate(inspect.signature(function).parameters.values()):
         key, demanded = parameter.name, parameter.default is parameter.empty
-        if parameter.kind is parameter.VAR_POSITIONAL:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             first, rest = [*first, *rest], []
             continue
         if key in named:
@@ -174,7 +177,7 @@ def _op(spec: LayerSpec, script: Script) -> str:
             config = {**data["config"], "name": spec.name} if "name" in data["config"] else {}
             data = {**data, "config": config or data["config"]}
             ours = type(op).__module__.startswith("keras.")
-            made = None if ours else construct(type(op), data["config"], script)
+            made = None if ours else construct(op, data["config"], script)
             if made is not None and _keras.same_op(made.value, op):
                 return made.text
             if _keras.same_op(keras.saving.deserialize_keras_object(data), op):

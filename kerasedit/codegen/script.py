@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import builtins
+import hashlib
 import io
 import keyword
 import re
 import sys
+import zlib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import keras
 import numpy as np
 
+from ..arrays import write_npz
 from ..errors import EditError
 from .layout import docstring, lay_out, text
 
@@ -37,6 +40,7 @@ _PUBLIC = {
 _RESERVED = {
     *keyword.kwlist,
     *dir(builtins),
+    *"IOl",  # which are hard to tell from figures
     "arrays",
     "assign",
     "base64",
@@ -56,6 +60,7 @@ _RESERVED = {
     "source",
     "sys",
     "tempfile",
+    "zlib",
     "Path",
 }
 
@@ -108,6 +113,7 @@ class Script:
         self.functions: list[Function] = []
         self.custom: dict[str, Any] = {}  # what only who runs the script can give
         self.arrays: dict[str, np.ndarray] = {}
+        self.held: Mapping[tuple[str, str], str] = {}  # layers given to the one being written
         self._modules: set[str] = set()
         self._imports: dict[int, tuple[str, str, str]] = {}  # id of what: module, name, name here
 
@@ -127,25 +133,23 @@ class Script:
         """Code for a class or function: imported where that can be, else one of `custom_objects`.
 
         Raises:
-            Unwritable: it is a lambda, or is in no module under its name.
+            Unwritable: it is a lambda, or has no name.
         """
-        name = getattr(thing, "__name__", "")
-        for path, module in _PUBLIC.items():
-            if name and getattr(module, name, None) is thing:
-                self.use(path.split(".")[0])
-                return f"{path}.{name}"
-        if name and getattr(np, name, None) is thing:
-            self.use("np")
-            return f"np.{name}"
-        module, qualname = getattr(thing, "__module__", None), getattr(thing, "__qualname__", name)
-        if module and module != "__main__" and found_in(module, qualname) is thing:
-            return self._imported(thing, module, qualname)
+        public = _public_path(thing)
+        if public is not None:
+            self.use(public.split(".")[0])
+            return public
+        if is_importable(thing):
+            return self._imported(thing)
+        known = (name for name, item in self.given.items() if item is thing)
+        name = next(known, getattr(thing, "__name__", ""))
         if not name.isidentifier():
             raise Unwritable(f"{name or type(thing).__name__!r} is Python code without a name")
         return self._custom(thing, name)
 
-    def _imported(self, thing: Any, module: str, qualname: str) -> str:
-        top, *rest = qualname.split(".")
+    def _imported(self, thing: Any) -> str:
+        module = thing.__module__
+        top, *rest = thing.__qualname__.split(".")
         outer = getattr(sys.modules[module], top)
         if id(outer) not in self._imports:
             self._imports[id(outer)] = module, top, self.name(top)
@@ -182,20 +186,27 @@ class Script:
 
     # -- the whole -------------------------------------------------------------------------------
 
+    def add(self, build: Function) -> None:
+        """Adds the function that who uses the script calls."""
+        if self.custom:
+            build.parameters.append("custom_objects=None")
+            build.body.insert(0, (0, "custom_objects = {**globals(), **(custom_objects or {})}"))
+        self.functions.append(build)
+
     def whole(self, about: Iterable[str], beside: bool) -> str:
         """The text of the script.
 
         Args:
             about: the paragraphs of its docstring.
-            beside: whether the arrays are in a file of the same name beside it.
+            beside: whether the arrays are in a file of the same name beside it, `npz`.
 
         Raises:
             EditError: they are too large to stand in the text.
         """
-        parts = [docstring(*about)]
+        parts = [docstring(*about, *self._of_custom())]
         functions = "\n\n\n".join("\n".join(f.lines()) for f in self._in_order())
-        arrays = self._from_file() if beside else self._inline()
         loaded = bool(self.arrays)
+        arrays = (self._from_file() if beside else self._inline()) if loaded else ""
         parts.append(self._import_lines(functions, beside and loaded, loaded and not beside))
         if beside and loaded:
             parts.append(arrays)
@@ -206,6 +217,18 @@ class Script:
             parts.append("\n" + "\n".join(_MAIN))
         return "\n\n".join(parts) + "\n"
 
+    def _of_custom(self) -> list[str]:
+        if not self.custom:
+            return []
+        lines = [
+            f"    {key}: {getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', key)}"
+            for key, thing in self.custom.items()
+        ]
+        told = (
+            "No module has these, so give them in `custom_objects`, or define them in this file:\n"
+        )
+        return [told + "\n".join(lines)]
+
     def _in_order(self) -> list[Function]:
         """The helpers that are used, then the others in the order in which they were added."""
         used = "\n".join(s for f in self.functions for _, s in f.body)
@@ -213,13 +236,13 @@ class Script:
         return [*helpers, *self.functions]
 
     def _import_lines(self, functions: str, file: bool, inline: bool) -> str:
-        own = [] if self.custom else ["import sys"]
-        own += ["import base64", "import io"] if inline else []
+        own = ["import sys"] if not self.custom or "sys." in functions else []
+        own += ["import base64", "import io", "import zlib"] if inline else []
         own += ["import tempfile"] if "tempfile." in functions else []
         own += ["from pathlib import Path"] if file or "Path(" in functions else []
-        uses = self._modules | ({"np"} if self.arrays else set()) | {"keras"}
+        uses = self._modules | ({"np"} if self.arrays else set())
         others = ["import kerasedit"] if "kerasedit" in uses else []
-        others += ["import keras"]
+        others += ["import keras"] if "keras." in functions or not self.custom else []
         others += ["import numpy as np"] if "np" in uses else []
         some = ", ".join(name for name in ("layers", "ops") if name in uses)
         others += [f"from keras import {some}"] if some else []
@@ -231,33 +254,65 @@ class Script:
         return "\n\n".join("\n".join(lines) for lines in (_sorted(own), _sorted(others)) if lines)
 
     def _from_file(self) -> str:
-        return 'arrays = np.load(Path(__file__).with_suffix(".npz"), allow_pickle=False)'
+        return (
+            'arrays = np.load(Path(__file__).with_suffix(".npz"), allow_pickle=False)\n'
+            f"if {text(self._mark())} not in arrays:\n"
+            '    raise ValueError(f"The .npz file beside {__file__} is that of another script.")'
+        )
+
+    def _mark(self) -> str:
+        """A key that the file of these very arrays has."""
+        digest = hashlib.sha256()
+        for key, array in sorted(self.arrays.items()):
+            digest.update(f"{key} {array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        return f"script_{digest.hexdigest()[:16]}"
 
     def _inline(self) -> str:
         size = sum(array.nbytes for array in self.arrays.values())
         if size > MAX_INLINE:
             raise EditError(
                 f"The script needs {size >> 20} MiB of arrays that the source does not have, too much "
-                "for a text. Pass path=\"edited.py\": they are written to a file beside it."
+                'for a text. Pass path="edited.py": they are written to a file beside it.'
             )
-        code = base64.b64encode(self.npz()).decode("ascii") if self.arrays else ""
+        stream = io.BytesIO()
+        write_npz(stream, self.arrays)
+        code = base64.b64encode(zlib.compress(stream.getvalue())).decode("ascii")
         lines = "\n".join(code[i : i + 96] for i in range(0, len(code), 96))
         return (
-            "# What the source does not have: a .npz file of NumPy, in base64.\n"
+            "# What the source does not have: an .npz file of NumPy, compressed, in base64.\n"
             f'_NPZ = """\n{lines}\n"""\n'
-            "arrays = np.load(io.BytesIO(base64.b64decode(_NPZ)), allow_pickle=False)"
+            "_npz = io.BytesIO(zlib.decompress(base64.b64decode(_NPZ)))\n"
+            "arrays = np.load(_npz, allow_pickle=False)"
         )
 
-    def npz(self) -> bytes:
-        """The file of the arrays."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **self.arrays)
-        return buffer.getvalue()
+    def npz(self, stream: IO[bytes]) -> None:
+        """Writes the file of the arrays."""
+        write_npz(stream, {**self.arrays, self._mark(): np.zeros(0, np.uint8)})
 
 
 def _sorted(lines: list[str]) -> list[str]:
     """Imports in the usual order: whole modules first."""
     return sorted(lines, key=lambda line: (line.startswith("from"), line))
+
+
+def _public_path(thing: Any) -> str | None:
+    """Where Keras or NumPy has a class or function; not always under the name that it gave it."""
+    own = getattr(thing, "__name__", "")
+    for path, module in (*_PUBLIC.items(), ("np", np)):
+        if getattr(module, own, None) is thing:
+            return f"{path}.{own}"
+    if not str(getattr(thing, "__module__", "")).startswith("keras."):
+        return None
+    places = ((path, *pair) for path, module in _PUBLIC.items() for pair in vars(module).items())
+    return next((f"{path}.{name}" for path, name, item in places if item is thing), None)
+
+
+def is_importable(thing: Any) -> bool:
+    """Whether a script can import a class or function."""
+    module, qualname = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    own = module not in (None, "__main__") and found_in(module, qualname) is thing
+    return own or _public_path(thing) is not None
 
 
 def found_in(module: Any, qualname: Any) -> Any:
@@ -269,8 +324,14 @@ def found_in(module: Any, qualname: Any) -> Any:
 
 
 def few(array: np.ndarray) -> str | None:
-    """The values of a small array as nested lists, to the bit; None where that takes more."""
-    if array.size > 8 or array.dtype.kind not in "biuf" or array.dtype.isbuiltin != 1:
+    """The values of an array as nested lists, to the bit; None where that takes many numbers."""
+    first = array[:1].tobytes() if array.ndim == 1 and array.size > 3 else b""
+    alike = bool(first) and array.tobytes() == first * array.size
+    if (
+        (array.size > 8 and not alike)
+        or array.dtype.kind not in "biuf"
+        or array.dtype.isbuiltin != 1
+    ):
         return None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return None
@@ -287,7 +348,7 @@ def few(array: np.ndarray) -> str | None:
             return number(part[()])
         return f"[{', '.join(nested(item) for item in part)}]"
 
-    return nested(array)
+    return f"[{number(array[0])}] * {array.size}" if alike else nested(array)
 
 
 def _helper(name: str, parameters: list[str], about: str, code: str) -> Function:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..names import shortened
+from ..names import shortened, visible
 
 if TYPE_CHECKING:
     from .result import Diff
@@ -77,12 +77,8 @@ def _count(before: int, after: int) -> str:
 
 def _line(text: str, limit: int) -> str:
     """One line without control characters, its middle left out where it is too long."""
-    return shortened(_visible(text), limit)
+    return shortened(visible(text), limit)
 
 
 def _html(text: str) -> str:
-    return escape(_visible(text))
-
-
-def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return escape(visible(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
@@ -13,6 +14,7 @@ from .._keras import PLAIN_MODELS, deferred, preserved_random
 from ..arrays import Store, array_data, read_array
 from ..block_data import write_block
 from ..blocks import Block
+from ..codegen.literals import config_code
 from ..errors import EditError, NameTaken, StructureError, TargetError
 from ..graph.build import LayerState, make_layer
 from ..graph.infer import Findings, OnMismatch, infer
@@ -32,6 +34,8 @@ from ..palette import check_harmless
 from ..targets import Target, is_pattern, select, target_code
 
 registry: dict[str, type[Edit]] = {}
+
+Writer = Callable[[str, Any], str]
 
 
 @dataclass
@@ -254,7 +258,8 @@ def _plain(spec: LayerSpec) -> LayerSpec:
     """An edited model of a plain class: a subclass's own config would tell the old structure."""
     sequential, functional = PLAIN_MODELS
     chain = spec.net is not None and spec.net.chain
-    return replace(spec, prototype=None, cls=sequential if chain else functional)
+    cls = sequential if chain else functional
+    return replace(spec, prototype=None, variables=None, cls=cls)
 
 
 @dataclass(frozen=True)
@@ -337,19 +342,23 @@ class Edit:
                 values[name] = check(cls.kind, name, value, cls.checks.get(name))
         return cls(**values)
 
-    def to_code(self) -> str:
-        """The call of the editor's method that makes this edit."""
+    def to_code(self, write: Writer | None = None) -> str:
+        """The call of the editor's method that makes this edit.
+
+        Args:
+            write: gives the code of a field's value by the field's name; in short without it.
+        """
         arguments = []
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             required = item.default is dataclasses.MISSING
             if required or value != item.default:
-                arguments.append(self._argument(item.name, value, required))
+                arguments.append(self._argument(item.name, value, required, write or _to_code))
         return f"ed.{self.kind}({', '.join(filter(None, arguments))})"
 
-    def _argument(self, name: str, value: Any, required: bool) -> str:
+    def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
         """An argument in Python; nothing where the method has none of this name."""
-        text = _to_code(name, value)
+        text = write(name, value)
         return text if required and name not in self.keywords else f"{name}={text}"
 
 
@@ -435,7 +444,9 @@ def is_shape(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _is_int(value: Any) -> bool:
@@ -473,7 +484,9 @@ def _to_code(name: str, value: Any) -> str:
         return "arrays"
     if name == "targets":
         return ", ".join(target_code(item) for item in value)
-    return repr(value)
+    if name == "config":
+        return str(config_code(value))
+    return getattr(value, "__name__", "function") if name == "fn" else repr(value)
 
 
 def tensors_of(call: Call) -> list[Ref]:

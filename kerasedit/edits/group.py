@@ -10,7 +10,7 @@ import numpy as np
 
 from ..blocks import Block
 from ..errors import EditError
-from .base import Edit, Workspace, check, read_edit
+from .base import Edit, Workspace, Writer, check, read_edit
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Transaction(Edit):
         read_block: Callable[[Any], Block],
         arrays: Mapping[str, np.ndarray] | None = None,
     ) -> Self:
-        edits = data.get("edits")
+        edits = data.get("edits", [])
         if not isinstance(edits, list) or set(data) - {"edit", "label", "edits"}:
             raise EditError("A transaction has a 'label' and a list of 'edits'.")
         label = check(cls.kind, "label", data.get("label", "edits"))
         return cls(label, tuple(read_edit(edit, read_block, arrays) for edit in edits))
 
-    def to_code(self) -> str:
+    def to_code(self, write: Writer | None = None) -> str:
         lines = "\n".join(
-            f"    {line}" for edit in self.edits for line in edit.to_code().split("\n")
+            f"    {line}" for edit in self.edits for line in edit.to_code(write).split("\n")
         )
         return f"with ed.transaction({self.label!r}):\n{lines or '    pass'}"

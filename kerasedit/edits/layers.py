@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import _keras
 from ..arrays import Store
-from ..blocks import Block, config_code
+from ..blocks import Block
+from ..codegen.literals import config_code
 from ..errors import EditError, StructureError, reason
 from ..graph.build import make_layer
 from ..graph.infer import OnMismatch
@@ -21,7 +22,7 @@ from ..graph.read import layer_config, live_functions
 from ..graph.rewrite import Draft
 from ..names import numbered
 from ..targets import Target, is_many, target_text
-from .base import Edit, Workspace, require_free, tensors_of
+from .base import Edit, Workspace, Writer, require_free, tensors_of
 from .structure import refuse_other_outputs, without_nested
 
 
@@ -250,10 +251,10 @@ class Configure(Edit):
         work.graph = work.graph.with_layers(replace(spec, config=config, functions=functions))
         work.touch(entry.layer)
 
-    def _argument(self, name: str, value: Any, required: bool) -> str:
+    def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
         if name != "config":
-            return super()._argument(name, value, required)
-        return ", ".join([f"{key}={config_code(given)}" for key, given in value.items()])
+            return super()._argument(name, value, required, write)
+        return ", ".join(f"{key}={write(name, given)}" for key, given in value.items())
 
     def to_json(self, arrays: Store | None = None) -> dict[str, Any]:
         live = [name for name, value in self.config.items() if callable(value)]

@@ -192,7 +192,7 @@ class Extract(Edit):
         work: Workspace, draft: Draft, last: Entry, found: Region, known: tuple[int, ...]
     ) -> None:
         """Makes all that leaves the last layer the outputs; `known` are the identities of before."""
-        end = work.calls(replace(last, owner=work.graph.root))[-1].id
+        end = work.graph.net.calls_of[last.layer][-1].id
         leaves = sorted((r for r in found.leaves if r.call == end), key=lambda ref: ref.index)
         outputs = leaves or [Ref(end)]
         name = work.spec(last.layer).name

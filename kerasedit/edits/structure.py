@@ -339,7 +339,8 @@ def _same_arguments(draft: Draft, block: Block, call: Call) -> Ref:
         open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.values())
         kwargs = {k: v for k, v in kwargs.items() if open_ended or k in signature}
     takes_list = len(args) == 1 and isinstance(args[0], (list, tuple)) and len(args[0]) > 1
-    if takes_list and spec.kind == "layer" and not is_merge(spec):
+    wants_list = is_merge(spec) or issubclass(spec.cls, keras.layers.Attention)
+    if takes_list and spec.kind == "layer" and not wants_list:
         unique = list(dict.fromkeys(iter_refs(args)))
         if len(unique) == 1:
             args = (unique[0],)

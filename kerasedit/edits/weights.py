@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from ..errors import EditError, ShapeMismatch, StructureError, TargetError
-from ..graph.build import call_on, make_layer
+from ..graph.build import call_on, copy_subclass, make_layer
 from ..graph.infer import show_shape
 from ..graph.model_graph import Entry, LayerId, Ref, VariableRef, VariableSpec
 from ..graph.read import variable_specs
 from ..graph.ties import put_in_order
 from ..targets import Target, is_many, select_weights, target_text
-from .base import Edit, NewValues, Workspace
+from .base import Edit, NewValues, Workspace, Writer
 
 
 @dataclass(frozen=True)
@@ -55,25 +55,33 @@ def places(work: Workspace, target: Target, weight: str | None, expect: int | No
 
 
 def numeric(work: Workspace, found: list[Place], target: Target) -> list[Place]:
-    """The weights among these that can be reckoned with: floating-point numbers.
-
-    Others are passed over, and so are whole layers of which they have a quantized weight.
+    """The weights among these that can be reckoned with: numbers of floating point.
 
     Raises:
-        EditError: no weights are left, or the target names a quantized layer alone.
+        EditError: there are none, or the target names a quantized layer alone.
+    """
+    kept = [p for p in not_quantized(work, found, target) if "float" in p.spec.dtype]
+    if not kept:
+        kinds = ", ".join(f"'{p.path}' ({p.spec.dtype})" for p in found)
+        raise EditError(f"{target_text(target)} names no weights of floating point: {kinds}.")
+    return kept
+
+
+def not_quantized(work: Workspace, found: list[Place], target: Target) -> list[Place]:
+    """These weights without those of whole layers of which a quantized one is meant.
+
+    Raises:
+        EditError: the target names such a layer alone, or only such.
     """
     quantized = [place for place in found if is_quantized(work, place)]
-    if quantized and not is_many(target):
+    packed = {place.entry.layer for place in quantized}
+    kept = [place for place in found if place.entry.layer not in packed]
+    if quantized and not (kept and is_many(target)):
         raise EditError(
             f"'{quantized[0].path}' is quantized ({quantized[0].spec.dtype}): what its numbers stand "
             "for is told by other weights. Edit the weights before they are quantized, or name those "
             "of the layer that are not."
         )
-    packed = {place.entry.layer for place in quantized}
-    kept = [p for p in found if "float" in p.spec.dtype and p.entry.layer not in packed]
-    if not kept:
-        kinds = ", ".join(f"'{p.path}' ({p.spec.dtype})" for p in found)
-        raise EditError(f"{target_text(target)} names no weights of floating point: {kinds}.")
     return kept
 
 
@@ -121,6 +129,47 @@ def fitting(value: Any, place: Place) -> np.ndarray:
     return found
 
 
+def set_values(
+    work: Workspace,
+    target: Target,
+    found: list[Place],
+    arrays: Mapping[str, np.ndarray] | Sequence[np.ndarray],
+) -> None:
+    """Notes given values down for the weights that a target names.
+
+    Raises:
+        TargetError: the name of an array is that of no weight, or of several.
+        ShapeMismatch: an array has another shape than its weight, or there are too many or few.
+    """
+    given = _by_path(target, found, arrays)
+    named = [place for place in found if place.path in given]
+    change_each(work, named, lambda place, current: given[place.path])
+    for place in named:
+        fitting(given[place.path], place)  # a preview tells too
+
+
+def _by_path(target: Target, found: list[Place], arrays: Any) -> dict[str, Any]:
+    if isinstance(arrays, Mapping):
+        return {_named(target, found, name).path: array for name, array in arrays.items()}
+    if len(arrays) != len(found):
+        names = ", ".join(f"'{p.path}' {show_shape(p.spec.shape)}" for p in found)
+        raise ShapeMismatch(
+            f"{target_text(target)} has {len(found)} weights ({names}) and "
+            f"{len(arrays)} arrays were given."
+        )
+    return {place.path: value for place, value in zip(found, arrays, strict=True)}
+
+
+def _named(target: Target, found: list[Place], name: str) -> Place:
+    """The weight of a name or path."""
+    named = [place for place in found if name in (place.path, place.spec.name)]
+    if len(named) == 1:
+        return named[0]
+    there = ", ".join(f"'{place.path}'" for place in named or found)
+    problem = f"several weights {name!r}" if named else f"no weight {name!r}"
+    raise TargetError(f"{target_text(target)} has {problem}. Name one of {there}.")
+
+
 @dataclass(frozen=True)
 class SetWeights(Edit):
     """Gives a layer, or one weight of it, other values."""
@@ -135,39 +184,7 @@ class SetWeights(Edit):
 
     def apply(self, work: Workspace) -> None:
         found = places(work, self.target, None, self.expect)
-        given = self._by_path(found)
-        change_each(
-            work,
-            [place for place in found if place.path in given],
-            lambda place, current: given[place.path],
-        )
-        for place in found:
-            if place.path in given:
-                fitting(given[place.path], place)  # a preview tells too
-
-    def _by_path(self, found: list[Place]) -> dict[str, Any]:
-        if isinstance(self.arrays, Mapping):
-            return {self._named(found, name).path: array for name, array in self.arrays.items()}
-        if len(self.arrays) != len(found):
-            names = ", ".join(f"'{p.path}' {show_shape(p.spec.shape)}" for p in found)
-            raise ShapeMismatch(
-                f"{target_text(self.target)} has {len(found)} weights ({names}) and "
-                f"{len(self.arrays)} arrays were given."
-            )
-        return {place.path: value for place, value in zip(found, self.arrays, strict=True)}
-
-    def _named(self, found: list[Place], name: str) -> Place:
-        """The weight of a name or path.
-
-        Raises:
-            TargetError: there is none, or several layers have one of this name.
-        """
-        named = [place for place in found if name in (place.path, place.spec.name)]
-        if len(named) == 1:
-            return named[0]
-        there = ", ".join(f"'{place.path}'" for place in named or found)
-        problem = f"several weights {name!r}" if named else f"no weight {name!r}"
-        raise TargetError(f"{target_text(self.target)} has {problem}. Name one of {there}.")
+        set_values(work, self.target, found, self.arrays)
 
 
 @dataclass(frozen=True)
@@ -182,7 +199,7 @@ class ScaleWeights(Edit):
 
     def describe(self) -> str:
         which = f"'{self.weight}'" if self.weight else "the weights"
-        return f"scale {which} of {target_text(self.target)} by {self.factor:g}"
+        return f"scale {which} of {target_text(self.target)} by {self.factor}"
 
     def apply(self, work: Workspace) -> None:
         if not isinstance(self.factor, (int, float)) or isinstance(self.factor, bool):
@@ -209,15 +226,15 @@ class MapWeights(Edit):
         return f"map the weights of {target_text(self.target)} by {name}"
 
     def apply(self, work: Workspace) -> None:
-        if self.fn is None:
-            if self.arrays is None:
-                raise EditError("map_weights needs a function of arrays.")
-            SetWeights(self.target, self.arrays, self.expect).apply(work)
-            return
-        if not callable(self.fn):
+        if self.fn is None and self.arrays is None:
+            raise EditError("map_weights needs a function of arrays.")
+        if self.fn is not None and not callable(self.fn):
             raise EditError(f"map_weights needs a function of arrays, not {self.fn!r:.80}.")
         found = places(work, self.target, self.weight, self.expect)
-        change_each(work, numeric(work, found, self.target), self._mapped)
+        if self.fn is not None:
+            change_each(work, numeric(work, found, self.target), self._mapped)
+        elif self.arrays is not None:
+            set_values(work, self.target, found, self.arrays)
 
     def _mapped(self, place: Place, current: np.ndarray) -> Any:
         assert self.fn is not None
@@ -230,12 +247,12 @@ class MapWeights(Edit):
     def recorded(self, values: Mapping[str, np.ndarray]) -> MapWeights:
         return replace(self, arrays=dict(values))
 
-    def _argument(self, name: str, value: Any, required: bool) -> str:
+    def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
         if name == "arrays":
             return ""
         if name == "fn":
-            return getattr(value, "__name__", "function")
-        return super()._argument(name, value, required)
+            return write(name, value)
+        return super()._argument(name, value, required, write)
 
 
 @dataclass(frozen=True)
@@ -262,7 +279,8 @@ class Reinitialize(Edit):
                 fresh[layer] = first_values(work, place.entry, live)
             return fresh[layer][place.index]
 
-        for place in places(work, self.target, None, self.expect):
+        found = places(work, self.target, None, self.expect)
+        for place in not_quantized(work, found, self.target):
             work.report.findings.reinitialized.append(place.path)
 
             def value(current: np.ndarray, live: Any, place: Place = place) -> np.ndarray:
@@ -274,20 +292,22 @@ class Reinitialize(Edit):
     def recorded(self, values: Mapping[str, np.ndarray]) -> Reinitialize:
         return replace(self, arrays=dict(values))
 
-    def _argument(self, name: str, value: Any, required: bool) -> str:
-        return "" if name == "arrays" else super()._argument(name, value, required)
+    def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
+        return "" if name == "arrays" else super()._argument(name, value, required, write)
 
 
 def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
     """The values that a layer's initializers give, in the order of `layer.variables`.
 
     Raises:
-        StructureError: a fresh layer does not have the variables of this one, as after quantization.
+        StructureError: a fresh layer does not have the variables of this one.
     """
     spec = work.spec(entry.layer)
-    layer = make_layer(spec, work.custom_objects)
+    of_class = spec.net is not None  # a model with weights of its own, which its class makes
+    make = copy_subclass if of_class else make_layer
+    layer = make(spec.prototype if of_class else spec, work.custom_objects)
     net = work.graph.net_of(entry.owner)
-    if net.opaque:
+    if net.opaque and not of_class:
         layer.build_from_config(live.get_build_config() or {})
     elif not layer.built:
 
@@ -303,7 +323,7 @@ def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
     there = [(v.shape, v.dtype) for v in variable_specs(layer)]
     if there != [(v.shape, v.dtype) for v in spec.variables or ()]:
         raise StructureError(
-            f"'{entry.path}' has other variables than a fresh {spec.cls.__name__} (it may be "
-            "quantized, or have LoRA enabled), so it cannot be reinitialized."
+            f"'{entry.path}' has other variables than a fresh {spec.cls.__name__}, so it cannot be "
+            "reinitialized."
         )
     return [keras.ops.convert_to_numpy(variable) for variable in layer.variables]

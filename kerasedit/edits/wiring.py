@@ -10,7 +10,7 @@ import keras
 
 from ..blocks import Block, make_block, needs_tensor
 from ..errors import EditError, NameTaken, StructureError, TargetError
-from ..graph.infer import OnMismatch, show_shape
+from ..graph.infer import OnMismatch
 from ..graph.model_graph import (
     Call,
     CallId,
@@ -225,7 +225,7 @@ class SetInput(Edit):
     on_mismatch: OnMismatch = "error"
 
     def describe(self) -> str:
-        given = [show_shape(self.shape)] if self.shape is not None else []
+        given = [str(self.shape)] if self.shape is not None else []
         given += [self.dtype] if self.dtype else []
         which = f" of {target_text(self.input)}" if self.input is not None else ""
         return f"set the input{which} to {' '.join(given)}"
@@ -254,20 +254,22 @@ class SetInput(Edit):
     def _input(self, work: Workspace) -> Entry:
         graph = work.graph
         work.draft_of(graph.root)  # refuses an opaque model
-        inputs = [e for e in graph.entries if e.level == 1 and work.spec(e.layer).kind == "input"]
-        names = ", ".join(f"'{entry.path}'" for entry in inputs)
+        places = {entry.layer: entry for entry in reversed(graph.entries) if entry.level == 1}
+        inputs = [places[graph.net.by_id[ref.call].layer] for ref in graph.net.input_refs]
+        listing = ", ".join(f"{i}: '{entry.path}'" for i, entry in enumerate(inputs))
         if self.input is None:
             if len(inputs) != 1:
                 raise StructureError(
-                    f"The model has {len(inputs)} inputs ({names}). Say which with input=."
+                    f"The model has {len(inputs)} inputs. Say which with input=, a number or a "
+                    f"name: {listing}."
                 )
             return inputs[0]
-        if isinstance(self.input, int) and 0 <= self.input < len(inputs):
-            order = [work.graph.net.by_id[ref.call].layer for ref in work.graph.net.input_refs]
-            return next(e for e in inputs if e.layer == order[self.input])
-        entry = None if isinstance(self.input, int) else work.find_one(self.input)
+        if isinstance(self.input, int):
+            entry = inputs[self.input] if 0 <= self.input < len(inputs) else None
+        else:
+            entry = work.find_one(self.input)
         if entry not in inputs:
-            raise TargetError(f"input={self.input!r} names no input of the model: {names}.")
+            raise TargetError(f"input={self.input!r} names no input of the model: {listing}.")
         return entry
 
 

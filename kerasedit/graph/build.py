@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from .. import _keras
+from .. import _keras, garbage
 from ..errors import EditError, StructureError, reason
+from .flags import set_flag
 from .model_graph import (
     Call,
     LayerId,
@@ -24,7 +25,7 @@ from .model_graph import (
     map_leaves,
 )
 from .read import read_model
-from .ties import tie
+from .ties import put_in_order, tie
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
         raise StructureError(spec.problem)
     if spec.kind == "op":
         return _keras.copy_op(spec.prototype, spec.name)
+    if isinstance(spec.prototype, keras.layers.Lambda):
+        return _keras.copy_lambda(spec.prototype, spec.name)
     assert spec.config is not None
     config = {**copy.deepcopy(spec.config), **spec.functions, "name": spec.name}
     if spec.cls.__module__.startswith("keras.") or issubclass(spec.cls, keras.layers.Wrapper):
         config = _to_be_built(config)
-    if isinstance(spec.prototype, keras.layers.Lambda):
-        return _keras.copy_lambda(spec.prototype, spec.name)
     try:
         with keras.saving.custom_object_scope(dict(custom_objects or {})):
             return _keras.with_values_if_needed(lambda: spec.cls.from_config(config))
@@ -111,6 +112,9 @@ class Builder:
     def build(self) -> keras.Model:
         model = self._layer(self.graph.root)
         self._set_flags()
+        for layer_id, layer in self.layers.items():
+            if self.graph.layers[layer_id].kind == "layer":
+                put_in_order(self.graph.layers[layer_id], layer)
         self.dropped = tie(self.graph, self.layers)
         for variable in self._given:
             if id(variable) in self.dropped:
@@ -225,15 +229,10 @@ class Builder:
 
     def _set_flags(self) -> None:
         for layer_id, layer in self.layers.items():
-            spec = self.graph.layers[layer_id]
             flag = self.graph.flags.get(layer_id)
             # A frozen layer made from its configuration is not frozen inside, as the source's is.
-            if flag is None or (flag and layer.trainable):
-                continue
-            if spec.net is not None:
-                _keras.set_own_flag(layer, flag)
-            else:
-                _keras.set_layer_flag(layer, flag)
+            if flag is not None and not (flag and layer.trainable):
+                set_flag(self.graph, self.layers, layer_id)
 
 
 def _unfaithful(name: str) -> StructureError:
@@ -285,6 +284,7 @@ def call_on(layer: Any, call: Call, find: Callable[[Ref | VariableRef], Any]) ->
     return layer(*args, **kwargs)
 
 
+@garbage.put_off()
 def build_model(
     graph: ModelGraph, supply: Supply, custom_objects: Mapping[str, Any] | None = None
 ) -> Built:
@@ -297,25 +297,35 @@ def build_model(
 
     Raises:
         StructureError: a layer cannot be made again.
-        EditError: a layer refuses to be called as the graph says.
+        EditError: a layer refuses to be called as the graph says, or its values.
     """
     builder = Builder(graph, custom_objects)
-    with _keras.deferred() as pending, _keras.deep_enough(len(graph.layers)):
-        try:
+    try:
+        with _keras.deferred() as pending, _keras.deep_enough(len(graph.layers)):
             model = builder.build()
-        except EditError:
-            raise
-        except Exception as problem:
-            raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
+        _fill(builder, pending, supply)
+    except EditError:
+        raise
+    except Exception as problem:
+        raise EditError(f"The edited model cannot be built. Keras said: {problem}") from problem
+    return Built(model, builder.layers)
+
+
+def _fill(builder: Builder, pending: list[Any], supply: Supply) -> None:
+    """Gives the layers of a model that was built their first values."""
+    graph = builder.graph
     with _keras.as_made(builder.layers.values()):
         twins: list[LayerId] = []
-        for layer_id, layer in builder.layers.items():
-            net, twin = graph.layers[layer_id].net, graph.layers[layer_id].twin
-            if isinstance(layer, keras.Layer) and (net is None or net.opaque):
+        done: set[int] = set()  # variables that have their values
+        # Of a model's own variables, most are its layers'.
+        for layer_id, layer in sorted(builder.layers.items(), key=lambda item: is_model(item[1])):
+            spec = graph.layers[layer_id]
+            if isinstance(layer, keras.Layer) and (spec.net is None or spec.variables):
                 state = supply(layer_id)
                 if state is not None:
-                    restore(layer, state, graph.layers[layer_id])
-                elif twin in builder.layers:
+                    restore(layer, state, spec, done)
+                    done.update(id(variable) for variable in layer.variables)
+                elif spec.twin in builder.layers:
                     twins.append(layer_id)
         for variable in pending:
             if id(variable) not in builder.dropped:
@@ -326,7 +336,6 @@ def build_model(
                 twin = earlier
             spec = graph.layers[layer_id]
             restore(builder.layers[layer_id], twin_state(capture(builder.layers[twin]), spec), spec)
-    return Built(model, builder.layers)
 
 
 def capture(layer: Any) -> LayerState:
@@ -343,8 +352,17 @@ def twin_state(state: LayerState, spec: LayerSpec) -> LayerState:
     return replace(state, values=tuple(value if v.weight else None for value, v in values))
 
 
-def restore(layer: Any, state: LayerState, spec: LayerSpec) -> None:
-    """Gives a fresh layer the values of a state; what the state leaves open is initialised."""
+def is_model(layer: Any) -> bool:
+    return isinstance(layer, keras.Model)
+
+
+def restore(
+    layer: Any, state: LayerState, spec: LayerSpec, done: Collection[int] = frozenset()
+) -> None:
+    """Gives a fresh layer the values of a state; what the state leaves open is initialised.
+
+    `done` are variables that another layer of theirs gave their values, by `id`.
+    """
     variables = [v for _, v, _ in _keras.named_variables(layer)] if state.values else []
     if len(variables) != len(state.values):
         raise StructureError(
@@ -352,6 +370,8 @@ def restore(layer: Any, state: LayerState, spec: LayerSpec) -> None:
             f"variables where the source has {len(state.values)}, so its weights cannot be kept."
         )
     for variable, value in zip(variables, state.values, strict=True):
+        if id(variable) in done:
+            continue
         if value is None:
             _keras.initialize(variable)
         elif isinstance(value, Overlap):

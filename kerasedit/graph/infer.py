@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import keras
 
-from .. import _keras
+from .. import _keras, garbage
 from ..errors import EditError, ShapeMismatch, StructureError, reason
-from .build import call_on, make_layer
+from .build import call_on, copy_subclass, make_layer
 from .model_graph import (
     Call,
     LayerId,
@@ -52,6 +52,7 @@ def show_shape(shape: Any) -> str:
     return str(tuple(shape))
 
 
+@garbage.put_off()
 def infer(
     graph: ModelGraph,
     *,
@@ -74,7 +75,9 @@ def infer(
     run = _Inference(graph, on_mismatch, custom_objects)
     with _keras.preserved_random(), _keras.deferred():
         run.network(graph.root, "")
-    return run.result(), run.findings
+    found = run.result()
+    run.check_opened(found)
+    return found, run.findings
 
 
 class _Inference:
@@ -95,6 +98,7 @@ class _Inference:
         self.visited: dict[LayerId, bool] = {}  # networks done: did their outputs change?
         self.inherited: set[Origin] = set()  # each old weight has one heir
         self.given: set[LayerId] = set()  # nested models that were called already
+        self.opened: set[LayerId] = set()  # nested models that got inputs of another shape
 
     def spec(self, layer_id: LayerId) -> LayerSpec:
         return self.specs.get(layer_id) or self.graph.layers[layer_id]
@@ -122,7 +126,7 @@ class _Inference:
                 or call.stale
                 or inner
                 or call.layer in self.renewed
-                or any(ref.layer in self.renewed for ref in call.variables)
+                or bool(self.renewed and any(v.layer in self.renewed for v in call.variables))
                 or bool(changed and any(ref.call in changed for ref in call.refs))
             )
             outputs = call.outputs
@@ -222,6 +226,10 @@ class _Inference:
     ) -> tuple[TensorSpec, ...]:
         net = spec.net
         assert net is not None
+        if net.opaque:
+            if spec.id not in self.abstract:
+                self.abstract[spec.id] = copy_subclass(spec.prototype, self.custom_objects)
+            return self._symbolic(self.abstract[spec.id], call, path, known)
         given = [known[ref.call][ref.index] for ref in call.refs]
         wanted = [net.spec(ref) for ref in net.input_refs]
         first = spec.id not in self.given
@@ -232,10 +240,7 @@ class _Inference:
             return self._with_inputs(net, given, path)
         if first and len(given) == len(wanted) and self._is_open(spec):
             return self._open_to(spec.id, given, path)
-        raise ShapeMismatch(
-            f"The nested model '{path}' takes {_shapes(wanted)} and would be given "
-            f"{_shapes(given)}. Change what comes before it, or give it another input first."
-        )
+        raise _unfit(path, given, wanted)
 
     def _is_open(self, spec: LayerSpec) -> bool:
         """Whether a nested model can be given inputs of another shape than it was made for."""
@@ -258,6 +263,7 @@ class _Inference:
             changed.append(
                 replace(spec, config={**(spec.config or {}), "batch_shape": tensor.shape})
             )
+        self.opened.add(model)
         self.graph = self.graph.with_layers(*changed)
         for spec in changed:
             self.specs.pop(spec.id, None)
@@ -377,6 +383,17 @@ class _Inference:
 
     # -- result ----------------------------------------------------------------------------------
 
+    def check_opened(self, graph: ModelGraph) -> None:
+        """Raises where a nested model that got other inputs has calls that go on as before."""
+        for owner in dict.fromkeys(e.owner for e in graph.entries) if self.opened else ():
+            net = graph.net_of(owner)
+            for call in (c for model in self.opened for c in net.calls_of.get(model, ())):
+                inner = graph.net_of(call.layer)
+                given = [net.spec(ref) for ref in call.refs]
+                wanted = [inner.spec(ref) for ref in inner.input_refs]
+                if not all(map(_fits, given, wanted)):
+                    raise _unfit(graph.paths[call.layer], given, wanted)
+
     def result(self) -> ModelGraph:
         """The graph with what was found, layers of another identity put in place everywhere."""
         layers = {**self.graph.layers, **self.specs}
@@ -425,6 +442,13 @@ def _symbol(spec: TensorSpec) -> keras.KerasTensor:
 def _fits(given: TensorSpec, wanted: TensorSpec) -> bool:
     return len(given.shape) == len(wanted.shape) and all(
         w is None or g is None or g == w for g, w in zip(given.shape, wanted.shape, strict=True)
+    )
+
+
+def _unfit(path: str, given: list[TensorSpec], wanted: list[TensorSpec]) -> ShapeMismatch:
+    return ShapeMismatch(
+        f"The nested model '{path}' takes {_shapes(wanted)} and would be given {_shapes(given)}. "
+        "Change what comes before it, or replace it too."
     )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 LayerId = int
 CallId = int
@@ -93,8 +93,8 @@ class LayerSpec:
     from; `heritage` is what a replacement may inherit, until inference knows its own weights (None
     for what replaces nothing). `twin` is the layer that a duplicate starts equal to. `functions` are
     live arguments that the config can only name. `ties` are the places in the layer of what other
-    layers hold too, each with the token that it has there (see `ties.py`). `problem` says why a layer without a config cannot
-    be made again: inside a model that its own class makes, nothing has to.
+    layers hold too, each with the token that it has there (see `ties.py`). `problem` says why a
+    layer cannot be made again: inside a model that its own class makes, nothing has to.
     """
 
     id: LayerId
@@ -111,6 +111,12 @@ class LayerSpec:
     functions: Mapping[str, Any] = field(default_factory=dict)
     ties: Mapping[Place, int] = field(default_factory=dict)
     problem: str = ""
+
+    @cached_property
+    def shared(self) -> tuple[tuple[int, int], ...]:
+        """The positions and tokens of the variables that other layers have too."""
+        variables = enumerate(self.variables or ())
+        return tuple((i, v.shared) for i, v in variables if v.shared is not None)
 
     @property
     def weights(self) -> tuple[VariableSpec, ...]:
@@ -204,8 +210,7 @@ class Network:
         return tuple(self.spec(ref) for ref in self.output_refs)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a layer stands: its path, and the model (by identity) whose network calls it."""
 
     path: str
@@ -273,9 +278,8 @@ class ModelGraph:
         """The layers in which each shared variable is, with its position among their variables."""
         found: dict[int, list[tuple[LayerId, int]]] = {}
         for layer_id in self.paths:
-            for index, variable in enumerate(self.layers[layer_id].variables or ()):
-                if variable.shared is not None:
-                    found.setdefault(variable.shared, []).append((layer_id, index))
+            for index, token in self.layers[layer_id].shared:
+                found.setdefault(token, []).append((layer_id, index))
         return found
 
     def held_by(self, layer: LayerId) -> set[int]:
@@ -305,7 +309,7 @@ class ModelGraph:
     @property
     def identities(self) -> set[int]:
         """All that values are kept for: the layers, and the variables that layers share."""
-        return {*self.layers, *self.owners}
+        return {*self.layers, *(token for s in self.layers.values() for _, token in s.shared)}
 
     # -- changing --------------------------------------------------------------------------------
 
@@ -339,7 +343,7 @@ class ModelGraph:
             if spec.twin is not None:
                 waiting.append(spec.twin)
             if spec.net is not None:
-                waiting.extend(spec.net.calls_of)
+                waiting.extend(call.layer for call in spec.net.calls)
         if len(needed) == len(self.layers):
             return self
         layers = {i: spec for i, spec in self.layers.items() if i in needed}
@@ -347,6 +351,18 @@ class ModelGraph:
         return replace(
             self, layers=layers, flags={i: f for i, f in self.flags.items() if i in needed}
         )
+
+    def rest(self, current: ModelGraph) -> None:
+        """Lets go of what was looked up, for a graph that the history keeps; it is found again.
+
+        Args:
+            current: the graph in use, whose networks keep what they looked up.
+        """
+        in_use = {id(spec.net) for spec in current.layers.values() if spec.net is not None}
+        nets = [spec.net for spec in self.layers.values() if spec.net is not None]
+        for part in (self, *(net for net in nets if id(net) not in in_use)):
+            for name in vars(part).keys() - {f.name for f in fields(part)}:
+                vars(part).pop(name, None)  # another thread may have done so
 
 
 def iter_refs(structure: Any) -> Iterator[Ref]:

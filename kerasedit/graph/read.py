@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -110,10 +111,23 @@ class Reader:
             model.name,
             type(model),
             config={"dtype": model.dtype_policy},
-            # A functional model's variables are its layers'; of an opaque one only it knows them.
-            variables=None,
+            variables=None if plain else self._beside_layers(model, net),
             net=net,
             prototype=None if plain else model,
+        )
+
+    def _beside_layers(self, model: keras.Model, net: Network) -> tuple[VariableSpec, ...]:
+        """The variables of a model of a class of its own; its weights are those of none of its layers."""
+        inside = {
+            id(v)
+            for layer in map(self.objects.__getitem__, net.calls_of)
+            if isinstance(layer, keras.Layer)
+            for v in layer.variables
+        }
+        live = _keras.named_variables(model)
+        return tuple(
+            replace(spec, weight=spec.weight and id(variable) not in inside)
+            for spec, (_, variable, _) in zip(variable_specs(model), live, strict=True)
         )
 
     def _network(self, model: keras.Model, functional: Any) -> Network:

@@ -163,9 +163,9 @@ def in_data_order(calls: Sequence[Call]) -> list[Call]:
         ValueError: they go round in a circle.
     """
     place = {call.id: index for index, call in enumerate(calls)}
-    sources = [{ref.call for ref in call.refs} for call in calls]
-    if all(place[s] < index for index, taken in enumerate(sources) for s in taken):
+    if all(place[ref.call] < index for index, call in enumerate(calls) for ref in call.refs):
         return list(calls)
+    sources = [{ref.call for ref in call.refs} for call in calls]
     takers: dict[CallId, list[int]] = {}
     for index, taken in enumerate(sources):
         for source in taken:

@@ -62,7 +62,7 @@ def find_ties(
         if spec.kind == "layer" and spec.variables is not None:
             for variable in objects[layer_id].variables:
                 holders.setdefault(id(variable), []).append(layer_id)
-    found = {**specs, **_with_problems(specs, holders)}
+    found = {**specs, **_with_problems(specs, objects, holders)}
     sharing = dict.fromkeys(i for own in holders.values() if len(own) > 1 for i in own)
     parts = {layer_id: _keras.parts(objects[layer_id]) for layer_id in sharing}
     if parts:
@@ -107,8 +107,9 @@ def _check_built(specs: Mapping[LayerId, LayerSpec], objects: Layers) -> None:
             other = seen.setdefault(id(inner), layer_id)
             if other != layer_id and isinstance(inner, keras.Layer):
                 raise StructureError(
-                    f"The layers '{specs[other].name}' and '{spec.name}' share the layer '{inner.name}', which "
-                    "is not built yet. Give a function of tensors that calls them."
+                    f"The layers '{specs[other].name}' and '{spec.name}' share the layer "
+                    f"'{inner.name}', which is not built yet. Give a function of tensors that calls "
+                    "them."
                 )
 
 
@@ -136,18 +137,29 @@ def map_call(fn: Any, call: Call) -> Call:
 
 
 def _with_problems(
-    specs: Mapping[LayerId, LayerSpec], holders: Holders
+    specs: Mapping[LayerId, LayerSpec], objects: Layers, holders: Holders
 ) -> dict[LayerId, LayerSpec]:
-    """Layers that cannot be made again as a function of theirs uses layers of the source."""
+    """Layers that cannot be made again, as what they use is not theirs, or not known to be."""
+    found: dict[LayerId, LayerSpec] = {}
+    for layer_id, spec in specs.items():
+        of_keras = spec.cls.__module__.startswith("keras.")
+        unseen = _keras.unseen(objects[layer_id]) if spec.kind == "layer" and not of_keras else ()
+        if unseen:
+            problem = (
+                f"The layer '{spec.name}' of class {spec.cls.__name__} holds variables or layers in "
+                f"'{unseen[0]}' where Keras does not see them, so neither a copy nor a file has "
+                f"their values. Assign them as usual (self.{unseen[0]} = ...) in the constructor or "
+                "in build, or work on the model itself with in_place=True."
+            )
+            found[layer_id] = replace(spec, problem=problem)
     functions: dict[LayerId, list[Any]] = {}
     for layer_id, spec in specs.items():
         own = functions.setdefault(layer_id, [*spec.functions.values()])
         if spec.kind == "op" or isinstance(spec.prototype, keras.layers.Lambda):
-            own += [value for value in vars(spec.prototype).values()]
+            own += vars(spec.prototype).values()
         for call in spec.net.calls if spec.net is not None else ():
             given = iter_leaves(FunctionType, (call.args, call.kwargs))
             functions.setdefault(call.layer, []).extend(given)
-    found: dict[LayerId, LayerSpec] = {}
     for layer_id, given in functions.items():
         for function in given:
             for used in _used_by(function) if isinstance(function, FunctionType) else ():
@@ -182,15 +194,26 @@ def _used_by(function: FunctionType) -> Iterator[Any]:
 def put_in_order(spec: LayerSpec, layer: Any) -> None:
     """Gives the variables of a fresh layer the order of the spec's.
 
-    A variable that was put into the source's layer in place of the layer's own comes last there.
+    What was put into the source's layer after it was built comes last there: another's variable in
+    place of its own, or what quantizing added.
     """
-    if not spec.ties or spec.variables is None:
+    if spec.variables is None:
         return
     places = {token: place for place, token in spec.ties.items()}
-    parts = _keras.parts(layer)
+    parts = _keras.parts(layer) if places else {}
     known = [parts.get(places[v.shared]) if v.shared in places else None for v in spec.variables]
-    rest = iter([v for v in layer.variables if not any(v is part for part in known)])
-    order = [next(rest, None) if variable is None else variable for variable in known]
+    rest = {
+        name: variable
+        for name, variable, _ in _keras.named_variables(layer)
+        if not any(variable is part for part in known)
+    }
+    names = [v.name for v, part in zip(spec.variables, known, strict=True) if part is None]
+    if sorted(names) != sorted(rest):
+        names = list(rest)  # the names of layers inside may be others
+    if names == list(rest) and not places:
+        return
+    others = (rest[name] for name in names)
+    order = [next(others, None) if variable is None else variable for variable in known]
     _keras.sort_variables(layer, [variable for variable in order if variable is not None])
 
 
@@ -309,10 +332,8 @@ def tie(graph: ModelGraph, layers: Layers) -> set[int]:
     # where it is not: then only its variables are one.
     whole = {graph.layers[i].ties[()] for i in tied if () in graph.layers[i].ties}
     for layer_id, layer in tied.items():
-        spec = graph.layers[layer_id]
-        put_in_order(spec, layer)
         parts[layer_id] = _keras.parts(layer)
-        for place, token in spec.ties.items():
+        for place, token in graph.layers[layer_id].ties.items():
             if place in parts[layer_id] and (not place or token not in chosen):
                 chosen[token] = parts[layer_id][place]
     for layer_id, layer in tied.items():
@@ -365,17 +386,3 @@ def _check(graph: ModelGraph, layers: Layers) -> None:
 def _variable(layer: Any, index: int) -> Any | None:
     variables = layer.variables
     return variables[index] if index < len(variables) else None
-
-
-def settle_flags(graph: ModelGraph, layers: Layers) -> None:
-    """Gives what is shared the flag that the graph has for it: each of its layers set its own."""
-    for layer_id, layer in layers.items():
-        flag = graph.flags.get(layer_id, True)
-        spec = graph.layers[layer_id]
-        if () in spec.ties and layer.trainable != flag:
-            (_keras.set_layer_flag if spec.net is None else _keras.set_own_flag)(layer, flag)
-    for token, ((layer_id, index), *_) in graph.owners.items():
-        variable = _variable(layers[layer_id], index)
-        if variable is not None:
-            to_train = (graph.layers[layer_id].variables or ())[index].trainable
-            variable.trainable = to_train and graph.lets_train(token)

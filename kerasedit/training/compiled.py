@@ -39,7 +39,7 @@ def carry_optimizer(optimizer: Any, trainable: list[Any], slot_values: SlotValue
     rest, shared = shared_variables(fresh), shared_variables(optimizer)
     if [v.shape for v in rest] == [v.shape for v in shared]:
         for new, old in zip(rest, shared, strict=True):
-            new.assign(old)
+            new.assign(_keras.snapshot(old))
     return fresh
 
 
@@ -109,19 +109,14 @@ def _fit_outputs(
     loss = settings.get("loss")
     if same or not new.output_ids:
         return None
-    if loss is not None and known["loss"].keys().isdisjoint(new.output_ids):
-        if keras.tree.is_nested(loss):
-            raise ValueError(f"there is no loss for the outputs {names}")
-        for key in _PER_OUTPUT:  # what holds for all outputs holds for others in their place
+    one_for_all = len(old.output_ids) > 1 and not keras.tree.is_nested(loss)
+    if one_for_all and known["loss"].keys().isdisjoint(new.output_ids):
+        for key in _PER_OUTPUT:
             settings[key] = None if keras.tree.is_nested(settings.get(key)) else settings.get(key)
         return None
     for key in _PER_OUTPUT:
         each = [known[key].get(identity) for identity in new.output_ids]
-        if all(value is None for value in each):
-            settings[key] = None
-        else:
-            packed = each[0] if len(each) == 1 else keras.tree.pack_sequence_as(new.outputs, each)
-            settings[key] = packed
+        settings[key] = _together(key, each, new.outputs)
     if loss is None:
         return None
     lossless = [
@@ -138,6 +133,18 @@ def _fit_outputs(
         f"Training does not look at {', '.join(map(repr, came))}: there is no loss for it. `fit` "
         "takes targets for the other outputs alone. Call ed.model.compile(...) to give it one."
     )
+
+
+def _together(key: str, each: list[Any], outputs: Any) -> Any:
+    """An argument of `compile` from what it is for each output."""
+    if all(value is None for value in each):
+        return None
+    if len(each) == 1:
+        return each[0]
+    if len(outputs) == len(each) and key.endswith("metrics"):
+        # Here Keras takes an output in a dictionary or list of its own for that itself.
+        return dict(zip(sorted(outputs), each, strict=True)) if isinstance(outputs, Mapping) else each
+    return keras.tree.pack_sequence_as(outputs, each)
 
 
 def by_output(key: str, value: Any, net: Network) -> list[Any]:

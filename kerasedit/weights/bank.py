@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from .. import _keras
-from ..graph.build import Built, LayerState, Overlap, capture, twin_state
+from ..graph.build import Built, LayerState, Overlap, capture, is_model, twin_state
 from ..graph.model_graph import LayerId, ModelGraph, Origin
 
 SlotKey = tuple[LayerId, int]
@@ -26,7 +26,7 @@ class Bank:
 
     def __init__(self, source: Mapping[LayerId, Any], graph: ModelGraph) -> None:
         self._source = source
-        self._live: Mapping[LayerId, Any] = source
+        self._live: Mapping[LayerId, Any] = _with_values(source)
         self._kept: dict[LayerId, LayerState] = {}
         self._put: dict[SlotKey, Any] = {}  # values that the latest model does not have yet
         self.slots: dict[SlotKey, Mapping[str, Any]] = {}
@@ -155,12 +155,11 @@ class Bank:
     def variable_keys(self, layers: Mapping[LayerId, Any], graph: ModelGraph) -> dict[int, SlotKey]:
         """The key of every variable of a model's layers, by `id(variable)`.
 
-        In a model whose wiring is code, a variable is that of the layer inside, where it is in one.
+        In a model of a class of its own, a variable is that of the layer inside, where it is in one.
         """
         keys: dict[int, SlotKey] = {}
-        known = [(i, graph.layers[i].net, layers[i]) for i in layers if i in graph.layers]
-        for layer_id, net, layer in sorted(known, key=lambda item: item[1] is not None):
-            if not isinstance(layer, keras.Layer) or (net is not None and not net.opaque):
+        for layer_id, layer in sorted(_with_values(layers).items(), key=lambda i: is_model(i[1])):
+            if layer_id not in graph.layers:
                 continue
             for index, (_, variable, _) in enumerate(_keras.named_variables(layer)):
                 keys.setdefault(id(variable), self.key(layer_id, index))
@@ -180,12 +179,13 @@ class Bank:
     def adopt(self, built: Built, graph: ModelGraph, reachable: Iterable[LayerId]) -> None:
         """The layers of a new model own their values now; what history can bring back is kept."""
         wanted = set(reachable)
+        live = _with_values(built.layers)
         for layer_id, layer in self._live.items():
-            gone = layer_id not in built.layers and layer_id in wanted
+            gone = layer_id not in live and layer_id in wanted
             if gone:
                 self._kept[layer_id] = capture(layer)
         self._shared.update({t: _keras.snapshot(v) for t, v in self._live_shared.items()})
-        self._live = built.layers
+        self._live = live
         self._live_shared = _shared_variables(built.layers, graph)
         here = {*built.layers, *self._live_shared}
         self._put = {
@@ -205,6 +205,15 @@ class Bank:
             t: value for t, value in self._shared.items() if t in wanted and t not in self._live_shared
         }
         self.slots = {key: value for key, value in self.slots.items() if key[0] in wanted}
+
+
+def _with_values(layers: Mapping[LayerId, Any]) -> dict[LayerId, Any]:
+    """The layers, without plain models: one of a class of its own, with values, can become such."""
+    return {
+        i: layer
+        for i, layer in layers.items()
+        if isinstance(layer, keras.Layer) and type(layer) not in _keras.PLAIN_MODELS
+    }
 
 
 def _shared_variables(layers: Mapping[LayerId, Any], graph: ModelGraph) -> dict[int, Any]:

@@ -207,8 +207,7 @@ def _finite(value: Any) -> Any:
 
 
 def _code(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
-    lines = [edit.to_code() for edit in editor.history]
-    return {"code": "\n".join(["ed = kerasedit.Editor(model)", *lines])}, []
+    return {"code": editor.to_code(weights=False)}, []
 
 
 def _ping(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:

@@ -65,7 +65,6 @@ class Trial:
         self.known = self.original.run(self.x)
         self.wires = self.original.copy()
         self.editor = kerasedit.Editor(self.source)
-        self.weights = {layer.name: layer.get_weights() for layer in self.source.layers}
         self.edits = 0
         self.faults: list[str] = []
 
@@ -100,8 +99,8 @@ class Trial:
             f"{what}: outputs", same(out(copy, self.x), self.wires.put_out(self.x, self.known))
         )
         for layer in copy.layers:
-            if layer.name in self.weights and layer.name not in self.wires.instead:
-                kept = same(layer.get_weights(), self.weights[layer.name])
+            if layer.name in self.wires.layers and layer.name not in self.wires.instead:
+                kept = same(layer.get_weights(), self.wires.layers[layer.name].get_weights())
                 self.check(f"{what}: weights of {layer.name}", kept)
 
     # -- the edits -------------------------------------------------------------------------------
@@ -188,7 +187,8 @@ class Trial:
         for other in cut:
             ours = copy.get_layer(other)
             self.wires.instead[other] = at_rest(ours)
-            for weight, old in zip(ours.get_weights(), self.weights[other], strict=True):
+            theirs = self.source.get_layer(other)
+            for weight, old in zip(ours.get_weights(), theirs.get_weights(), strict=True):
                 part = tuple(slice(0, min(n)) for n in zip(weight.shape, old.shape, strict=True))
                 self.check(f"slice {other}", same(weight[part], old[part]))
         self.compare(f"remove {name} with slice")
@@ -243,7 +243,7 @@ class Trial:
                 old = self.source.get_layer(name)
                 new = type(old).from_config({**old.get_config(), "activation": "softsign"})
                 new.build(old.input.shape)
-                new.set_weights(self.weights[name])
+                new.set_weights(old.get_weights())
                 self.wires.instead[name] = at_rest(new)
 
     def change_head(self) -> None:

@@ -31,4 +31,5 @@ def test_a_wheel_from_a_clean_tree_has_the_widget_and_the_quick_start(tmp_path: 
     assert sizes["kerasedit/widgets/static/widget.js"] > 10_000
     assert sizes["kerasedit/widgets/static/widget.css"] > 1_000
     assert sizes["kerasedit/notebooks/quickstart.ipynb"] > 1_000
+    assert sizes["kerasedit/recipe.schema.json"] > 10_000
     assert not [name for name in sizes if not name.startswith(("kerasedit/", "kerasedit-"))]

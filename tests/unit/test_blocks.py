@@ -253,6 +253,19 @@ def test_a_function_before_takes_that_edges_tensor() -> None:
     assert same(out(ed.model, x), out(hand, x))
 
 
+def test_a_function_takes_all_outputs_of_a_new_layer() -> None:
+    def states(x: Any) -> Any:
+        _, h, c = layers.LSTM(5, return_state=True, name="lstm")(layers.Reshape((1, 5))(x))
+        return layers.Add(name="sum")([h, c])
+
+    model = models.chain()
+    ed = Editor(model).insert(states, after="a")
+    h, c = ed.model.get_layer("lstm").output[1:]
+    seen = keras.Model(ed.model.inputs, [h, c, ed.model.get_layer("sum").output])
+    h, c, total = out(seen, data(3, 4))
+    assert same(total, h + c) and not same(h, c)
+
+
 def test_a_function_that_replaces_and_appends() -> None:
     model, x = models.chain(), data(3, 4)
     ed = Editor(model).replace("drop", lambda t: t + 1.0).append(lambda t: t * 2.0)
@@ -268,6 +281,19 @@ def test_an_unbuilt_sequential_is_built_for_its_place() -> None:
     assert not block.built
     assert ed.find("block/*")[-2:] == ["block/p", "block/q"]
     assert ed.model.get_layer("block").get_layer("p").kernel.shape == (5, 5)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_layer_was_adapted_to_comes_along(alone: bool) -> None:
+    """Adapting a layer to words does not build it."""
+    words = keras.Input((2,), dtype="string", name="words")
+    model = keras.Model(words, layers.StringLookup(vocabulary=["a"], name="old")(words))
+    lookup = layers.StringLookup(name="new")
+    lookup.adapt(np.array(["tree", "house", "tree"]))
+    x = keras.ops.convert_to_tensor([["tree", "a"], ["house", "tree"]])
+    ed = Editor(model).replace("old", lookup if alone else keras.Sequential([lookup]))
+    assert same(out(ed.model, x), [lookup(x)])
 
 
 def test_a_model_as_a_block_keeps_its_weights() -> None:

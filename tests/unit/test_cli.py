@@ -9,10 +9,11 @@ from pathlib import Path
 
 import keras
 import nbformat
+import numpy as np
 import pytest
 from keras import layers
 
-from kerasedit import cli
+from kerasedit import Editor, cli
 
 
 @pytest.fixture
@@ -174,8 +175,87 @@ class TestDiff:
         assert captured.out == ""
 
 
+class TestApply:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[str]:
+        """A recipe, a model that it was made on, and a place for the result."""
+        model = keras.Sequential(
+            [keras.Input((4,)), layers.Dense(3, name="a"), layers.Dense(2, name="b")]
+        )
+        model.save(tmp_path / "in.keras")
+        editor = Editor(model).freeze("a").append(layers.Dense(5, name="new"))
+        editor.recipe().save(tmp_path / "edits.json")
+        editor.save(tmp_path / "expected.keras")
+        return [str(tmp_path / name) for name in ("edits.json", "in.keras", "out.keras")]
+
+    def test_makes_the_edits_and_saves(
+        self, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["apply", *files]) == 0
+
+        output = capsys.readouterr().out
+        assert "1  done     freeze 'a'\n" in output and output.endswith("2 done\n")
+        made, expected = (
+            keras.saving.load_model(Path(files[2]).with_name(name))
+            for name in ("out.keras", "expected.keras")
+        )
+        x = np.ones((3, 4), "float32")
+        assert np.array_equal(made.predict(x, verbose=0), expected.predict(x, verbose=0))
+        assert [layer.trainable for layer in made.layers] == [False, True, True]
+
+    def test_an_edit_that_cannot_be_made(
+        self, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        keras.Sequential([keras.Input((4,)), layers.Dense(3, name="z")]).save(files[1])
+        Path(files[2]).write_text("mine")
+
+        assert cli.main(["apply", *files]) == 1
+
+        captured = capsys.readouterr()
+        assert captured.err.startswith("kerasedit: Edit 1 of 2 (freeze 'a') cannot be made")
+        assert "1  skipped  freeze 'a'" in captured.out
+        assert Path(files[2]).read_text() == "mine"
+
+        assert cli.main(["apply", *files, "--on-error", "skip"]) == 0
+
+        assert "1 done, 1 skipped" in capsys.readouterr().out
+        assert [layer.name for layer in keras.saving.load_model(files[2]).layers] == ["z", "new"]
+
+    @pytest.mark.parametrize("broken", [0, 1])
+    def test_a_file_that_cannot_be_read(
+        self, broken: int, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path(files[broken]).write_text("this is nothing")
+
+        assert cli.main(["apply", *files]) == 1
+
+        captured = capsys.readouterr()
+        assert captured.err.startswith("kerasedit: ") and Path(files[broken]).name in captured.err
+        assert captured.out == ""
+        assert not Path(files[2]).exists()
+
+    def test_a_model_that_holds_code(
+        self, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        inputs = keras.Input((4,))
+        doubled = layers.Lambda(lambda x: x * 2)(layers.Dense(4, name="a")(inputs))
+        keras.Model(inputs, doubled).save(files[1])
+
+        assert cli.main(["apply", *files]) == 1
+        assert "code" in capsys.readouterr().err
+        assert cli.main(["apply", *files, "--unsafe"]) == 0
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["summary"], ["summary", "a", "--wrong"], ["diff", "a"]]
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["summary"],
+        ["summary", "a", "--wrong"],
+        ["diff", "a"],
+        ["apply", "a", "b"],
+    ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

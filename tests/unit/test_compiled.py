@@ -333,6 +333,7 @@ class NoConfig(optimizers.SGD):
         super().__init__(0.05, momentum=0.9)
 
 
+@pytest.mark.tensorflow
 def test_an_optimizer_that_cannot_be_copied():
     source = trained(lambda: NoConfig("x"), **EAGER)
     ed = kerasedit.Editor(source)
@@ -483,7 +484,7 @@ LOSSES = {
     "object": lambda: losses.Huber(0.3),
     "function": lambda: mean_gap,
     "lambda": lambda: lambda a, b: keras.ops.mean(keras.ops.square(a - b), axis=-1) * 2,
-    "cosine": lambda: losses.CosineSimilarity(axis=0, dtype="float64"),
+    "cosine": lambda: losses.CosineSimilarity(axis=0, dtype="float16"),
 }
 
 

@@ -212,8 +212,48 @@ def test_in_place_works_on_the_model_itself_and_not_on_its_structure() -> None:
 def test_a_layer_without_a_config_says_what_to_add() -> None:
     x = keras.Input((4,))
     model = keras.Model(x, layers.ReLU(name="r")(models.Forgetful(models.Sizes(), name="mine")(x)))
-    with pytest.raises(StructureError, match=r"'mine' of class Forgetful.*get_config"):
+    with pytest.raises(StructureError, match=r"'mine' of class Forgetful.*get_config.*in_place"):
         _ = Editor(model).remove("r").model
+    ed = Editor(model, in_place=True).freeze("mine")
+    assert not model.get_layer("mine").trainable
+    assert ed.layers[1].config == {}
+
+
+class OfForgetful(keras.Model):
+    """A functional model whose own config tells what a layer of it cannot tell."""
+
+    def __init__(self, units: int = 3, **kwargs: Any) -> None:
+        sizes = models.Sizes()
+        sizes.units = units
+        x = keras.Input((4,))
+        h = layers.Dropout(0.5, name="drop")(models.Forgetful(sizes, name="mine")(x))
+        super().__init__(x, layers.Dense(2, name="top")(h), **kwargs)
+        self.units = units
+
+    def get_config(self) -> dict[str, Any]:
+        return {"units": self.units, "name": self.name}
+
+
+def test_a_layer_without_a_config_is_left_to_the_class_around_it() -> None:
+    """What the class makes can be looked at and frozen; only its structure cannot be edited."""
+    part = models.scramble(OfForgetful(name="part"))
+    x = keras.Input((4,), name="x")
+    model = models.scramble(keras.Model(x, layers.ReLU(name="r")(part(x))))
+    batch = data(3, 4)
+    ed = Editor(model).freeze("part/mine").remove("r")
+    assert same(out(ed.model, batch), out(part, batch))
+    copy = ed.model.get_layer("part")
+    assert type(copy) is OfForgetful
+    assert not copy.get_layer("mine").trainable
+    state = state_of(ed)
+    for target in ("part/drop", "part/top"):
+        with pytest.raises(StructureError, match=r"'mine' of class Forgetful.*get_config"):
+            ed.remove(target)
+        assert state_of(ed) == state
+    ed.remove("part/mine", on_mismatch="slice")  # nothing is in the way then
+    assert ed.model.get_layer("part").get_layer("top").kernel.shape == (4, 2)
+    bare = Editor(keras.Model(x, layers.ReLU()(x))).append(part)  # and as a block
+    assert same(out(bare.model, batch), out(part, keras.ops.relu(batch)))
 
 
 def test_a_layer_whose_config_lacks_an_argument() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,10 @@ ODD: dict[str, Case] = {
     "quantized": (_quantized, lambda: data(3, 4)),
     "mixed": (_mixed, lambda: data(3, 4)),
     "words": (_words, _words_batch),
-    "EfficientNetB0": (_application("EfficientNetB0"), lambda: data(2, 32, 32, 3)),
-    "ConvNeXtTiny": (_application("ConvNeXtTiny"), lambda: data(2, 32, 32, 3)),
-    "NASNetMobile": (_application("NASNetMobile"), lambda: data(2, 32, 32, 3)),
+}
+SMALL, LARGE = ("MobileNetV3Small", "EfficientNetB0"), ("ConvNeXtTiny", "NASNetMobile")
+APPLICATIONS: dict[str, Case] = {
+    name: (_application(name), lambda: data(2, 32, 32, 3)) for name in (*SMALL, *LARGE)
 }
 CASES = {**ZOO, **ODD}
 LEFT_TO_KERAS: dict[str, Case] = {
@@ -154,7 +156,8 @@ LEFT_TO_KERAS: dict[str, Case] = {
 def _variable(variable: Any) -> tuple[Any, ...]:
     live = getattr(variable.value, "trainable", None)  # of a `tf.Variable`, it is for life
     value = ops.convert_to_numpy(variable)
-    return (variable.path, variable.dtype, variable.trainable, live, value.shape, value.tobytes())
+    path = re.sub(r"seed_generator(_\d+)?", "seed_generator", variable.path)
+    return (path, variable.dtype, variable.trainable, live, value.shape, value.tobytes())
 
 
 def _state(model: Any) -> dict[str, Any]:
@@ -164,7 +167,9 @@ def _state(model: Any) -> dict[str, Any]:
     flags: list[Any] = []
 
     def visit(layer: Any) -> None:
-        flags.append((layer.name, type(layer), layer.trainable, layer.built, str(layer.dtype_policy)))
+        flags.append(
+            (layer.name, type(layer), layer.trainable, layer.built, str(layer.dtype_policy))
+        )
         for inner in getattr(layer, "layers", ()):
             visit(inner)
 
@@ -179,6 +184,10 @@ def _state(model: Any) -> dict[str, Any]:
         "optimizer": [_variable(v) for v in optimizer.variables] if optimizer else None,
         "metrics": [_variable(v) for metric in model.metrics for v in metric.variables],
     }
+
+
+def _steps(model: Any) -> int:
+    return int(ops.convert_to_numpy(model.optimizer.iterations))
 
 
 def _train(model: Any, x: Any) -> None:
@@ -212,9 +221,11 @@ def _check_equal(opened: Any, loaded: Any, x: Any) -> None:
         assert _state(opened) == _state(loaded)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [*CASES, *SMALL, *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE)]
+)
 def test_opened_as_keras_loads(name: str, tmp_path: Path) -> None:
-    make, batch = CASES[name]
+    make, batch = {**CASES, **APPLICATIONS}[name]
     make().save(tmp_path / "m.keras")
     opened, loaded = _loadings(tmp_path / "m.keras", without_initial_values)
     _check_equal(opened, loaded, batch())
@@ -225,7 +236,7 @@ def test_opened_as_keras_loads(name: str, tmp_path: Path) -> None:
 
 
 # Keras cannot load a subclassed model, or raw ops of its own making, from such a file.
-@pytest.mark.parametrize("name", [n for n in ZOO if n not in ("subclassed", "masked")])
+@pytest.mark.parametrize("name", [n for n in ZOO if n not in ("subclassed", "masked", "raw_ops")])
 def test_old_files_opened_as_keras_loads(name: str, tmp_path: Path) -> None:
     make, batch = ZOO[name]
     make().save(tmp_path / "m.h5")
@@ -239,25 +250,29 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "nadam": lambda: keras.optimizers.Nadam(
         keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
     ),
-    "scaling": lambda: keras.optimizers.LossScaleOptimizer("adafactor", initial_scale=64.0),
+    "scaling": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adafactor(), initial_scale=64.0
+    ),
 }
 
 
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [*((n, "adam") for n in CASES if n[0].islower()), *(("frozen", o) for o in OPTIMIZERS)],
+    [*((n, "adam") for n in CASES), *(("frozen", o) for o in OPTIMIZERS)],
 )
 def test_compiled_state_opened_as_keras_loads(name: str, optimizer: str, tmp_path: Path) -> None:
     make, batch = CASES[name]
     model = make()
-    metrics = None if name == "dicts" else ["mae"]
+    metrics = None if name in ("dicts", "seq2seq") else ["mae"]
     model.compile(OPTIMIZERS[optimizer](), "mse", metrics=metrics, run_eagerly=True)
     _train(model, batch())
     _train(model, batch())
     path = tmp_path / "m.keras"
     model.save(path)
     opened, loaded = _loadings(path, without_initial_values)
-    assert opened.optimizer.iterations.numpy() == model.optimizer.iterations.numpy() > 0
+    # Keras 3.15 does not load the state of an optimizer that it wrapped itself to scale the loss.
+    trained = 0 if name == "mixed" else _steps(model)
+    assert _steps(opened) == trained
     _check_equal(opened, loaded, batch())
     _check_equal(*_loadings(path, without_initial_values, compile=False), batch())
 
@@ -279,8 +294,8 @@ def test_an_old_file_with_compiled_state_is_left_to_keras(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="compiled"):
         without_initial_values(tmp_path / "m.h5", **OPTIONS)
     opened, loaded = _loadings(tmp_path / "m.h5", open_model)
-    assert opened.optimizer.iterations.numpy() == 1
-    _check_equal(opened, loaded, data(2, 8, 8, 3))
+    assert _steps(opened) == 1
+    assert _state(opened) == _state(loaded)
     uncompiled = without_initial_values(tmp_path / "m.h5", **{**OPTIONS, "compile": False})
     assert not uncompiled.compiled
 

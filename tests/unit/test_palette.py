@@ -145,6 +145,26 @@ def test_what_is_no_harmless_block_is_refused(data: object) -> None:
         read_block(data)
 
 
+def test_functions_that_keras_knows_are_let_in() -> None:
+    @keras.saving.register_keras_serializable(package="Mine")
+    def tripled(x):
+        return 3 * x
+
+    def read(config: str, module: str, **objects: object):
+        given = {"class_name": "function", "module": module, "config": config}
+        data = [{"class_name": "Dense", "config": {"units": 1, "activation": given}}]
+        block = read_block(data, objects)
+        return block.layers[block.members[0]].functions.get("activation")
+
+    assert read("Mine>tripled", "builtins") is tripled
+    assert read("mine", "builtins", mine=tripled) is tripled
+    assert read("relu", "keras.activations") is None
+    with pytest.raises(EditError, match=r"'mine'.*register_keras_serializable"):
+        read("mine", "builtins")
+    with pytest.raises(EditError, match="'deserialize'"):
+        read("deserialize", "keras.activations")
+
+
 def test_nesting_without_end_is_refused() -> None:
     config: dict = {"units": 1}
     for _ in range(200):

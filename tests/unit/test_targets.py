@@ -251,7 +251,9 @@ def test_targets_in_the_history_are_data() -> None:
     assert edit.targets == (  # pyright: ignore
         ("c",),
         "a",
-        {"class_name": "BatchNormalization", "module": layers.BatchNormalization.__module__},
+        {"class_name": "BatchNormalization", "module": "keras.layers"},
         3,
     )
+    where = layers.BatchNormalization.__module__
+    assert ed.find({"class_name": "BatchNormalization", "module": where}) == ["norm"]
     assert [view.path for view in ed.layers if not view.trainable] == ["a", "b", "norm", "c"]

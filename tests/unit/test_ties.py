@@ -15,7 +15,6 @@ from keras import layers, ops
 
 from kerasedit import Editor, ShapeMismatch, StructureError
 from kerasedit.views import count_trainable
-from tests import models
 from tests.models import data, fingerprint, out, rebuilt, same, scramble, weights_of, whole
 
 
@@ -361,7 +360,14 @@ def quiet() -> Iterator[None]:
 # -- flags ---------------------------------------------------------------------------------------
 
 
-FLAGS = ["by hand", "beside a wrapper", "in two wrappers", "in blocks", "tied head", "across levels"]
+FLAGS = [
+    "by hand",
+    "beside a wrapper",
+    "in two wrappers",
+    "in blocks",
+    "tied head",
+    "across levels",
+]
 
 
 @pytest.mark.parametrize("built", [True, False])
@@ -371,7 +377,7 @@ def test_flags_have_the_effect_they_have_in_keras(name: str, built: bool) -> Non
     make, batch, shared = TIED[name]
     source, x = make(), batch()
     by_hand = make()
-    paths = [path for path in dict.fromkeys(p.split("/")[0] for p in shared)]
+    paths = list(dict.fromkeys(p.split("/")[0] for p in shared))
     ed = Editor(source)
     if built:
         _ = ed.model
@@ -612,7 +618,7 @@ def test_layers_that_share_one_that_is_not_built() -> None:
     d = layers.Dense(4, name="d")
     x = keras.Input((3, 4))
     ed = Editor(keras.Model(x, layers.Identity(name="i")(x)))
-    with pytest.raises(StructureError, match="'d' and 'each' share the layer 'd'.*not built"):
+    with pytest.raises(StructureError, match=r"'d' and 'each' share the layer 'd'.*not built"):
         ed.append([d, layers.TimeDistributed(d, name="each")])
 
 
@@ -620,8 +626,10 @@ def test_layers_that_share_one_that_is_not_built() -> None:
 
 
 def variable_of(model: Any, op: str) -> Any:
-    (node,) = model.get_layer(op)._inbound_nodes if op in [la.name for la in model.layers] else (
-        next(o for o in model.operations if o.name == op)._inbound_nodes
+    (node,) = (
+        model.get_layer(op)._inbound_nodes
+        if op in [la.name for la in model.layers]
+        else (next(o for o in model.operations if o.name == op)._inbound_nodes)
     )
     return next(a for a in keras.tree.flatten(node.arguments.args) if isinstance(a, keras.Variable))
 

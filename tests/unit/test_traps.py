@@ -157,6 +157,7 @@ def test_weight_paths_do_not_depend_on_how_a_sequential_was_made() -> None:
 # -- kinds of layers -----------------------------------------------------------------------------
 
 
+@pytest.mark.tensorflow
 def test_vocabularies_are_kept() -> None:
     words = layers.TextVectorization(output_sequence_length=3, name="words")
     words.adapt(["the cat sat", "the dog sat down"])
@@ -175,6 +176,7 @@ def test_vocabularies_are_kept() -> None:
     assert same(out(models.rebuilt(ed.model), x), out(ed.model, x))
 
 
+@pytest.mark.tensorflow
 def test_lookups_are_kept() -> None:
     x = keras.Input((1,), dtype="string")
     h = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot", name="look")(x)

@@ -13,7 +13,7 @@ from keras import layers, ops
 
 from kerasedit import EditError, Editor, NameTaken, ShapeMismatch, StructureError, TargetError
 from tests import models
-from tests.models import ZOO, check_equal, data, fingerprint, give, out, same, state_of
+from tests.models import ZOO, check_equal, data, fingerprint, give, out, refused, same
 
 
 def paths(ed: Editor) -> list[str]:
@@ -34,21 +34,6 @@ def fork_by_hand(model: keras.Model, wire: Callable[..., Any]) -> keras.Model:
         dense("top", 2),
     ]
     return give(keras.Model(x, wire(x, *named)), model)
-
-
-def refused(ed: Editor, kind: type[EditError], match: str, act: Callable[[Any], Any]) -> None:
-    """An edit raises and its preview says the same; nothing changes."""
-    source, state, copy = fingerprint(ed.source), state_of(ed), ed.model
-    weights = fingerprint(copy)
-    plan = act(ed.preview)
-    assert not plan.ok
-    with pytest.raises(kind, match=match) as caught:
-        act(ed)
-    assert plan.errors == (str(caught.value),)
-    assert state_of(ed) == state
-    assert ed.model is copy
-    assert fingerprint(copy) == weights
-    assert fingerprint(ed.source) == source
 
 
 # -- connect -------------------------------------------------------------------------------------
@@ -75,7 +60,9 @@ def test_connect_merges_into_the_one_input() -> None:
 def test_connect_puts_what_was_there_first() -> None:
     """`Subtract` tells the order."""
     model, x = models.fork(), data(3, 4)
-    ed = Editor(model).connect("a", "b", merge=layers.Subtract()).connect("x", "a", merge=layers.Subtract())  # fmt: skip
+    ed = Editor(model)
+    for source, into in (("a", "b"), ("x", "a")):
+        ed.connect(source, into, merge=layers.Subtract(name="subtract"))
 
     def wire(x: Any, a: Any, b: Any, c: Any, top: Any) -> Any:
         a = a(layers.Subtract()([x, x]))
@@ -88,7 +75,7 @@ def test_connect_puts_what_was_there_first() -> None:
 def test_connect_into_one_input_of_a_merge() -> None:
     model, x = models.fork(), data(3, 4)
     for which, branch in {0: "b", 1: "c", "b": "b", "c": "c"}.items():
-        ed = Editor(model).connect("a", "add", merge=layers.Multiply(), input=which)
+        ed = Editor(model).connect("a", "add", merge=layers.Multiply(name="m"), input=which)
 
         def wire(x: Any, a: Any, b: Any, c: Any, top: Any, branch: str = branch) -> Any:
             a = a(x)
@@ -97,15 +84,24 @@ def test_connect_into_one_input_of_a_merge() -> None:
             return top(layers.Add()([two["b"], two["c"]]))
 
         check_equal(ed.model, fork_by_hand(model, wire), x)
-    refused(ed, StructureError, r"input=.*0: 'multiply', 1: 'c'|input=.*0: 'b', 1: 'multiply'",
-            lambda e: e.connect("a", "add", merge=layers.Add()))  # fmt: skip
+    ed = Editor(model).connect("a", "add", merge=layers.Multiply(name="m"), input="c")
+    refused(
+        ed,
+        StructureError,
+        r"input=.*0: 'b', 1: 'm'",
+        lambda e: e.connect("a", "add", merge=layers.Add()),
+    )
 
 
 def test_connect_by_concatenation_changes_what_follows() -> None:
     model, x = models.fork(), data(3, 4)
     ed = Editor(model)
-    refused(ed, ShapeMismatch, r"'top/kernel' has shape \(5, 2\) and would need \(10, 2\)",
-            lambda e: e.connect("a", "top", merge=layers.Concatenate(name="cat")))  # fmt: skip
+    refused(
+        ed,
+        ShapeMismatch,
+        r"'top/kernel' has shape \(5, 2\) and would need \(10, 2\)",
+        lambda e: e.connect("a", "top", merge=layers.Concatenate(name="cat")),
+    )
     plan = ed.preview.connect("a", "top", merge=layers.Concatenate(name="cat"), on_mismatch="slice")
     assert plan.sliced == ("top/kernel",)
     assert plan.params_after == model.count_params() + 10
@@ -186,10 +182,18 @@ def test_connect_inside_a_nested_model() -> None:
     hand = give(keras.Model(i, dense("head", 2)(backbone(i))), model)
     check_equal(ed.model, hand, x)
     deep = Editor(model)
-    refused(deep, StructureError, "same model.*inline",
-            lambda e: e.connect("backbone/conv1", "head", merge=layers.Add()))  # fmt: skip
-    refused(deep, StructureError, "same model",
-            lambda e: e.connect("backbone/conv1", "backbone/inner/dense", merge=layers.Add()))  # fmt: skip
+    refused(
+        deep,
+        StructureError,
+        "same model.*inline",
+        lambda e: e.connect("backbone/conv1", "head", merge=layers.Add()),
+    )
+    refused(
+        deep,
+        StructureError,
+        "same model",
+        lambda e: e.connect("backbone/conv1", "backbone/inner/dense", merge=layers.Add()),
+    )
 
 
 def test_connect_in_a_sequential_makes_it_functional_and_undo_brings_it_back() -> None:
@@ -267,26 +271,60 @@ def test_a_functional_subclass_becomes_plain_with_a_warning() -> None:
 
 
 BAD_CONNECTIONS: dict[str, tuple[Callable[[Any], Any], type[EditError], str]] = {
-    "a circle": (lambda e: e.connect("top", "b", merge=layers.Add()), StructureError, "'top' dep.*'b'"),
+    "a circle": (
+        lambda e: e.connect("top", "b", merge=layers.Add()),
+        StructureError,
+        "'top' dep.*'b'",
+    ),
     "itself": (lambda e: e.connect("b", "b", merge=layers.Add()), StructureError, "circle"),
     "unknown": (lambda e: e.connect("aa", "b", merge=layers.Add()), TargetError, "'a'"),
     "several": (lambda e: e.connect("[bc]", "top", merge=layers.Add()), TargetError, "b, c"),
     "several into": (lambda e: e.connect("a", "[bc]", merge=layers.Add()), TargetError, "b, c"),
     "an input": (lambda e: e.connect("a", "x", merge=layers.Add()), StructureError, "circle"),
-    "no such call": (lambda e: e.connect("a", "b", merge=layers.Add(), call=2), TargetError, "call 2"),
-    "no such input": (lambda e: e.connect("a", "b", merge=layers.Add(), input=1), TargetError, "input 1"),
-    "shapes": (lambda e: e.connect("x", "top", merge=layers.Add(name="s")), ShapeMismatch,
-               r"'s'.*\(None, 5\), \(None, 4\)"),
-    "no merge": (lambda e: e.connect("a", "top", merge=layers.Dense(3, name="d")), ShapeMismatch, "'d'"),
+    "no such call": (
+        lambda e: e.connect("a", "b", merge=layers.Add(), call=2),
+        TargetError,
+        "call 2",
+    ),
+    "no such input": (
+        lambda e: e.connect("a", "b", merge=layers.Add(), input=1),
+        TargetError,
+        "input 1",
+    ),
+    "shapes": (
+        lambda e: e.connect("x", "top", merge=layers.Add(name="s")),
+        ShapeMismatch,
+        r"'s'.*\(None, 5\), \(None, 4\)",
+    ),
+    "no merge": (
+        lambda e: e.connect("a", "top", merge=layers.Dense(3, name="d")),
+        ShapeMismatch,
+        "'d'",
+    ),
     "a function": (lambda e: e.connect("a", "top", merge=lambda t: t), EditError, r"layers\.Add"),
-    "layers": (lambda e: e.connect("a", "top", merge=[layers.Add(), layers.ReLU()]), EditError, r"layers\.Add"),
+    "layers": (
+        lambda e: e.connect("a", "top", merge=[layers.Add(), layers.ReLU()]),
+        EditError,
+        r"layers\.Add",
+    ),
     "a model": (lambda e: e.connect("a", "top", merge=models.chain()), EditError, r"layers\.Add"),
     "an unbuilt model": (
-        lambda e: e.connect("a", "top", merge=keras.Sequential([layers.Add()])), EditError, r"layers\.Add"),
-    "a class": (lambda e: e.connect("a", "top", merge=layers.Add), EditError, r"layers\.Add\(\.\.\.\)"),
+        lambda e: e.connect("a", "top", merge=keras.Sequential([layers.Add()])),
+        EditError,
+        r"layers\.Add",
+    ),
+    "a class": (
+        lambda e: e.connect("a", "top", merge=layers.Add),
+        EditError,
+        r"layers\.Add\(\.\.\.\)",
+    ),
     "a name": (lambda e: e.connect("a", "top", merge=layers.Add(name="b")), NameTaken, "'b'"),
-    "policy": (lambda e: e.connect("a", "b", merge=layers.Add(), on_mismatch="no"), EditError, "'no'"),
-}  # fmt: skip
+    "policy": (
+        lambda e: e.connect("a", "b", merge=layers.Add(), on_mismatch="no"),
+        EditError,
+        "'no'",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD_CONNECTIONS)
@@ -297,8 +335,12 @@ def test_connections_that_cannot_be(name: str) -> None:
 
 def test_an_input_is_connected_to_nothing() -> None:
     ed = Editor(models.two_ways())
-    refused(ed, StructureError, "'left' is an input",
-            lambda e: e.connect("right", "left", merge=layers.Add()))  # fmt: skip
+    refused(
+        ed,
+        StructureError,
+        "'left' is an input",
+        lambda e: e.connect("right", "left", merge=layers.Add()),
+    )
 
 
 # -- branches ------------------------------------------------------------------------------------
@@ -317,7 +359,7 @@ def test_add_branch() -> None:
 
     hand = give(fork_by_hand(model, wire), new)
     check_equal(ed.model, hand, x)
-    assert paths(ed) == ["x", "a", "b", "c", "n1", "r", "n2", "add", "joined", "top"]
+    assert paths(ed) == ["x", "a", "n1", "r", "n2", "b", "c", "add", "joined", "top"]
 
 
 def test_add_branch_of_a_function_and_of_a_model() -> None:
@@ -341,12 +383,15 @@ def test_branch_and_merge_of_one_class_get_names_of_their_own() -> None:
     ed = Editor(model).add_branch(
         layers.Activation("tanh"), source="a", into="top", merge=layers.Add()
     )
-    assert paths(ed).count("add") == paths(ed).count("add_1") == 1
-    dot = lambda: layers.Identity()  # noqa: E731
-    assert not ed.preview.add_branch(dot(), source="a", into="top", merge=dot()).ok
-    double = lambda: layers.Rescaling(1.0, name="same")  # noqa: E731
-    refused(ed, NameTaken, "'same'",
-            lambda e: e.add_branch(double(), source="a", into="top", merge=double()))  # fmt: skip
+    ed.add_branch(layers.Reshape((5,)), source="a", into="top", merge=layers.Add())
+    assert [p for p in paths(ed) if p.startswith("add")] == ["add", "add_1", "add_2"]
+    same_name = [layers.ReLU(name="same"), layers.Add(name="same")]
+    refused(
+        ed,
+        NameTaken,
+        "'same'",
+        lambda e: e.add_branch(same_name[0], source="a", into="top", merge=same_name[1]),
+    )
 
 
 def test_add_branch_at_a_shared_layer_is_one_branch() -> None:
@@ -365,16 +410,30 @@ def test_add_branch_at_a_shared_layer_is_one_branch() -> None:
 
 def test_add_branch_that_cannot_be() -> None:
     ed = Editor(models.fork())
-    refused(ed, StructureError, "circle",
-            lambda e: e.add_branch(layers.ReLU(), source="top", into="a", merge=layers.Add()))  # fmt: skip
-    refused(ed, ShapeMismatch, r"'m'.*\(None, 5\), \(None, 3\)",
-            lambda e: e.add_branch(
-                layers.Dense(3), source="a", into="top", merge=layers.Add(name="m")))  # fmt: skip
-    refused(ed, EditError, "cannot be called",
-            lambda e: e.add_branch(
-                lambda t: t @ 3, source="a", into="top", merge=layers.Add()))  # fmt: skip
-    refused(ed, EditError, r"layers\.Add",
-            lambda e: e.add_branch(layers.ReLU(), source="a", into="top", merge=lambda t: t))  # fmt: skip
+    refused(
+        ed,
+        StructureError,
+        "circle",
+        lambda e: e.add_branch(layers.ReLU(), source="top", into="a", merge=layers.Add()),
+    )
+    refused(
+        ed,
+        ShapeMismatch,
+        r"'m'.*\(None, 5\), \(None, 3\)",
+        lambda e: e.add_branch(layers.Dense(3), source="a", into="top", merge=layers.Add(name="m")),
+    )
+    refused(
+        ed,
+        EditError,
+        "cannot be called",
+        lambda e: e.add_branch(lambda t: t @ 3, source="a", into="top", merge=layers.Add()),
+    )
+    refused(
+        ed,
+        EditError,
+        r"layers\.Add",
+        lambda e: e.add_branch(layers.ReLU(), source="a", into="top", merge=lambda t: t),
+    )
 
 
 # -- disconnect ----------------------------------------------------------------------------------
@@ -408,8 +467,12 @@ def test_disconnect_one_of_three() -> None:
     three = [dense(n, 3)(x) for n in "pqr"]
     model = models.scramble(keras.Model(x, dense("d", 2)(layers.Concatenate(name="cat")(three))))
     ed, batch = Editor(model), data(2, 4)
-    refused(ed, ShapeMismatch, r"'d/kernel' has shape \(9, 2\) and would need \(6, 2\)",
-            lambda e: e.disconnect("q", "cat"))  # fmt: skip
+    refused(
+        ed,
+        ShapeMismatch,
+        r"'d/kernel' has shape \(9, 2\) and would need \(6, 2\)",
+        lambda e: e.disconnect("q", "cat"),
+    )
     plan = ed.preview.disconnect("q", "cat", on_mismatch="slice")
     assert plan.sliced == ("d/kernel",) and plan.dropped == ("q",)
     assert plan.shape_changes == (("cat", (None, 9), (None, 6)),)
@@ -469,23 +532,32 @@ def test_disconnect_from_a_merge_that_is_called_twice() -> None:
 
 def test_disconnect_inside_a_nested_model() -> None:
     y = keras.Input((4,))
-    h = dense("d", 4)(y)
-    block = keras.Model(y, layers.Add(name="add")([h, y]), name="block")
+    block = keras.Model(y, layers.Add(name="add")([dense("d", 4)(y), y]), name="block")
     x = keras.Input((4,), name="x")
     model = models.scramble(keras.Model(x, dense("top", 2)(block(block(x)))))
-    ed = Editor(model).disconnect("block/back" if False else "block/d", "block/add")
-    batch = data(3, 4)
-    # The nested model would be left with nothing but its input.
-    assert same(out(ed.model, batch), model.get_layer("top")(batch)) if ed.history else True
+    ed, batch = Editor(model), data(3, 4)
+    refused(
+        ed,
+        StructureError,
+        "Nothing would be left of the model 'block'",
+        lambda e: e.disconnect("block/d", "block/add"),
+    )
+    d = block.get_layer("d")
+    ed.disconnect("block/" + block.layers[0].name, "block/add")
+    assert same(out(ed.model, batch), model.get_layer("top")(d(d(batch))))
 
 
 NOT_CONNECTED: dict[str, tuple[Callable[[Any], Any], type[EditError], str]] = {
-    "no edge": (lambda e: e.disconnect("a", "add"), StructureError, "Nothing goes from 'a' to 'add'"),
+    "no edge": (
+        lambda e: e.disconnect("a", "add"),
+        StructureError,
+        "Nothing goes from 'a' to 'add'",
+    ),
     "one tensor": (lambda e: e.disconnect("a", "b"), StructureError, "'b' takes nothing else"),
     "backwards": (lambda e: e.disconnect("add", "b"), StructureError, "Nothing goes"),
     "unknown": (lambda e: e.disconnect("a", "q"), TargetError, "'q'"),
     "several": (lambda e: e.disconnect("[bc]", "add"), TargetError, "b, c"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NOT_CONNECTED)
@@ -496,8 +568,12 @@ def test_connections_that_cannot_be_taken_away(name: str) -> None:
 
 def test_what_needs_all_its_tensors_keeps_them() -> None:
     ed = Editor(models.attention())
-    refused(ed, StructureError, r"'mha' \(MultiHeadAttention\) needs each of its 3",
-            lambda e: e.disconnect("k", "mha"))  # fmt: skip
+    refused(
+        ed,
+        StructureError,
+        r"'mha' \(MultiHeadAttention\) needs each of its 3",
+        lambda e: e.disconnect("k", "mha"),
+    )
     twice = Editor(models.fork()).connect("a", "b", merge=layers.Add(name="twice"))
     refused(twice, StructureError, "'twice' takes nothing else", lambda e: e.disconnect("a", "b"))
 
@@ -538,8 +614,12 @@ def test_set_input_of_a_convolutional_model() -> None:
 def test_set_input_before_a_flatten_changes_weights() -> None:
     model = pictures(layers.Flatten(name="flat"))
     ed = Editor(model)
-    refused(ed, ShapeMismatch, r"'head/kernel' has shape \(144, 2\) and would need \(256, 2\)",
-            lambda e: e.set_input((10, 10, 3)))  # fmt: skip
+    refused(
+        ed,
+        ShapeMismatch,
+        r"'head/kernel' has shape \(144, 2\) and would need \(256, 2\)",
+        lambda e: e.set_input((10, 10, 3)),
+    )
     assert ed.preview.set_input((10, 10, 3)).mismatch
     plan = ed.preview.set_input((10, 10, 3), on_mismatch="reinit")
     assert plan.reinitialized == ("head/kernel",)
@@ -552,8 +632,12 @@ def test_set_input_before_a_flatten_changes_weights() -> None:
 
 def test_set_input_that_a_layer_cannot_take() -> None:
     ed = Editor(pictures(layers.GlobalAveragePooling2D()))
-    refused(ed, ShapeMismatch, r"'conv/kernel' has shape \(3, 3, 3, 4\) and would need \(3, 3, 1, 4\)",
-            lambda e: e.set_input((8, 8, 1)))  # fmt: skip
+    refused(
+        ed,
+        ShapeMismatch,
+        r"'conv/kernel' has shape \(3, 3, 3, 4\) and would need \(3, 3, 1, 4\)",
+        lambda e: e.set_input((8, 8, 1)),
+    )
     refused(ed, ShapeMismatch, r"'conv'.*\(None, 8\)", lambda e: e.set_input((8,)))
     refused(ed, ShapeMismatch, "'conv'", lambda e: e.set_input((2, 2, 3)))
 
@@ -594,7 +678,9 @@ def test_set_input_of_one_of_several() -> None:
         new = ed.model.get_layer("r1").get_weights()
         assert same([new[0][:4], new[1]], [kernel, bias])
     ed = Editor(model)
-    refused(ed, StructureError, r"2 inputs \('left', 'right'\).*input=", lambda e: e.set_input((6,)))
+    refused(
+        ed, StructureError, r"2 inputs.*input=.*0: 'left', 1: 'right'", lambda e: e.set_input((6,))
+    )
     for bad in (2, -1, "both", "l1"):
         refused(ed, TargetError, "", lambda e, bad=bad: e.set_input((6,), input=bad))
 
@@ -681,7 +767,7 @@ def test_add_output_to_a_dictionary() -> None:
     assert same([got["low"], got["more"]], [old["low"], old["more"]])
     assert same(got["average"], model.get_layer("mean")([x["p"], x["q"]]))
     assert same(got["p"], x["p"])
-    refused(ed, NameTaken, "'low'", lambda e: e.add_output("mean", name="low"))
+    refused(ed, NameTaken, "'low'", lambda e: e.add_output("q", name="low"))
 
 
 def test_add_output_in_front_of_the_others_moves_no_names() -> None:
@@ -761,7 +847,7 @@ def test_outputs_that_cannot_be_added() -> None:
     refused(ed, NameTaken, "'top'", lambda e: e.add_output("l1", name="top"))
     refused(ed, NameTaken, "'r1'", lambda e: e.add_output("l1", name="r1"))
     refused(ed, EditError, "'/'", lambda e: e.add_output("l1", name="a/b"))
-    refused(ed, TargetError, "l1, r1, r2", lambda e: e.add_output("[lr][12]"))
+    refused(ed, TargetError, "r1, l1, r2", lambda e: e.add_output("[lr][12]"))
     refused(ed, TargetError, "call 1", lambda e: e.add_output("l1", call=1))
 
 
@@ -822,8 +908,12 @@ def test_outputs_that_cannot_be_removed() -> None:
     refused(ed, TargetError, "'b' is no output.*'top'", lambda e: e.remove_output("b"))
     refused(ed, TargetError, "'q'", lambda e: e.remove_output("q"))
     two = Editor(models.nested()).add_output("backbone/conv2", name="feat")
-    refused(two, TargetError, "'backbone/conv2' is no output",
-            lambda e: e.remove_output("backbone/conv2"))  # fmt: skip
+    refused(
+        two,
+        TargetError,
+        "'backbone/conv2' is no output",
+        lambda e: e.remove_output("backbone/conv2"),
+    )
 
 
 # -- what compile set up -------------------------------------------------------------------------
@@ -961,13 +1051,13 @@ def test_a_loss_that_the_user_gave_the_new_output_is_kept() -> None:
     copy.compile("sgd", loss=["mse", "mae"], run_eagerly=True)
     wanted = copy.evaluate(x, [y, data(8, 5)], return_dict=True, verbose=0)
     ed.insert(layers.Identity(), after="b")
-    assert quiet(lambda: ed.model).evaluate(
-        x, [y, data(8, 5)], return_dict=True, verbose=0
-    ) == wanted  # fmt: skip
+    assert (
+        quiet(lambda: ed.model).evaluate(x, [y, data(8, 5)], return_dict=True, verbose=0) == wanted
+    )
     ed.remove_output("top")
-    assert quiet(lambda: ed.model).evaluate(
-        x, data(8, 5), return_dict=True, verbose=0
-    )["loss"] == pytest.approx(wanted["feat_loss"])  # fmt: skip
+    assert quiet(lambda: ed.model).evaluate(x, data(8, 5), return_dict=True, verbose=0)[
+        "loss"
+    ] == pytest.approx(wanted["feat_loss"])
 
 
 def test_removing_the_output_with_the_only_loss_says_so() -> None:
@@ -983,7 +1073,9 @@ def test_slots_survive_rewiring() -> None:
     for slot in model.optimizer.momentums:
         slot.assign(np.random.default_rng(3).normal(size=slot.shape))
     ed = Editor(model).connect("a", "top", merge=layers.Add(name="s"))
-    by_name = dict(zip([v.path for v in model.trainable_variables], model.optimizer.momentums, strict=True))  # fmt: skip
+    by_name = dict(
+        zip([v.path for v in model.trainable_variables], model.optimizer.momentums, strict=True)
+    )
     copy = ed.model
     for variable, slot in zip(copy.trainable_variables, copy.optimizer.momentums, strict=True):
         assert same(ops.convert_to_numpy(slot), ops.convert_to_numpy(by_name[variable.path]))
@@ -999,20 +1091,24 @@ def test_slots_survive_rewiring() -> None:
 SOMEWHERE: dict[str, Callable[[Any], Any]] = {
     "chain": lambda e: e.connect("a", "norm", merge=layers.Multiply()).add_output("b"),
     "cnn": lambda e: e.add_branch(
-        layers.Conv2D(4, 3, padding="same"), source="block1_relu", into="block3_conv",
+        layers.Conv2D(4, 3, padding="same"),
+        source="block1_relu",
+        into="block3_conv",
         merge=layers.Add(),
     ).set_input((10, 10, 3)),
     "two_ways": lambda e: e.connect("l1", "r2", merge=layers.Average()).add_output("r1"),
     "dicts": lambda e: e.connect("mean", "low", merge=layers.Concatenate(), on_mismatch="slice"),
     "shared": lambda e: e.connect("left", "tower", merge=layers.Average()).add_output("tower"),
-    "nested": lambda e: e.connect("backbone/conv1", "backbone/conv2", merge=layers.Add())
-    .add_output("backbone/inner/dense"),
+    "nested": lambda e: e.connect(
+        "backbone/conv1", "backbone/conv2", merge=layers.Add()
+    ).add_output("backbone/inner/dense"),
     "raw_ops": lambda e: e.disconnect("x", "add").connect("x", "relu", merge=layers.Maximum()),
-    "attention": lambda e: e.disconnect("mha", "add").connect("v", "norm", merge=layers.Dot((2, 2)))
-    if False else e.connect("k", "mha", input="v", merge=layers.Multiply()),
+    "attention": lambda e: e.connect("k", "mha", input="v", merge=layers.Multiply()),
     "masked": lambda e: e.connect("embed", "lstm1", merge=layers.Add()).add_output("lstm1"),
-    "seq2seq": lambda e: e.connect("target", "top", merge=layers.Concatenate(), on_mismatch="reinit"),
-}  # fmt: skip
+    "seq2seq": lambda e: e.connect(
+        "target", "top", merge=layers.Concatenate(), on_mismatch="reinit"
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SOMEWHERE)

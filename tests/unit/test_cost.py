@@ -1,0 +1,97 @@
+"""What an edit costs: counted, not timed. The benchmarks measure it."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import fields
+from typing import Any
+
+import keras
+import pytest
+from keras import layers
+
+from kerasedit import Editor, EditError
+from tests import models
+from tests.models import data, out, same
+
+
+@keras.saving.register_keras_serializable("tests")
+class Tallied(layers.Dense):
+    """Counts how often one is made."""
+
+    made = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        type(self).made += 1
+
+
+def _chain(length: int) -> keras.Model:
+    x = inputs = keras.Input((6, 4))
+    for number in range(length):
+        x = Tallied(4, name=f"d{number}")(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("length", [10, 40])
+@pytest.mark.parametrize("place", [0, 5])
+def test_only_what_lies_downstream_is_looked_at(length: int, place: int) -> None:
+    ed = Editor(_chain(length))
+    after = f"d{place}"
+    for block, looked_at in (
+        (layers.Dropout(0.1), 1),  # the next layer sees that nothing changed for it
+        (layers.UpSampling1D(2), length - place - 1),
+    ):
+        Tallied.made = 0
+        assert ed.preview.insert(block, after=after).ok
+        assert Tallied.made == looked_at
+        ed.insert(block, after=after)
+        assert Tallied.made == 2 * looked_at
+        ed.undo()
+        assert Tallied.made == 2 * looked_at
+
+
+def test_the_history_keeps_graphs_and_not_what_was_looked_up_in_them() -> None:
+    ed = Editor(models.nested())
+    ed.insert(layers.ReLU(name="r"), after="drop").freeze("head")
+    _ = ed.model, ed.layers
+    ed.remove("r").rename("backbone/conv1", "first").set_weights("head/bias", [1.0, 2.0])
+    _ = ed.model, ed.layers
+    ed.remove("drop")
+    _ = ed.model, [repr(view) for view in ed.layers]
+
+    def looked_up(part: Any) -> set[str]:
+        return vars(part).keys() - {field.name for field in fields(part)}
+
+    graph = ed.graph
+    assert looked_up(graph) and looked_up(graph.net)
+    in_use = {id(spec.net) for spec in graph.layers.values()}
+    past = [g for step in ed.steps for g in (step.before, step.after) if g is not graph]
+    nets = [s.net for g in past for s in g.layers.values() if s.net and id(s.net) not in in_use]
+    assert past and nets
+    assert not any(map(looked_up, [*past, *nets]))
+
+
+def test_views_from_before_an_edit_still_tell_what_was() -> None:
+    ed = Editor(models.nested())
+    before = ed.layers
+    told = [(v.path, v.input_shapes, v.params, v.trainable, v.calls) for v in before]
+    ed.remove("drop").freeze("head")
+    _ = ed.model
+    assert [(v.path, v.input_shapes, v.params, v.trainable, v.calls) for v in before] == told
+
+
+def test_the_search_for_garbage_goes_on_after_edits() -> None:
+    x = data(3, 4)
+    ed = Editor(models.chain())
+    with pytest.raises(EditError):
+        ed.insert(layers.Conv2D(2, 3), after="a")
+    assert gc.isenabled()
+    assert same(out(ed.remove("drop").model, x), out(ed.source, x))
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        _ = ed.append(layers.ReLU()).model
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
