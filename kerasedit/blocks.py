@@ -72,7 +72,10 @@ class Block:
                 id=new[i],
                 net=move(spec.net) if spec.net else None,
                 variables=spec.variables
-                and tuple(replace(v, shared=new.get(v.shared)) for v in spec.variables),
+                and tuple(
+                    v if v.shared is None else replace(v, shared=new.get(v.shared))
+                    for v in spec.variables
+                ),
                 ties={place: new[token] for place, token in spec.ties.items()},
             )
             for i, spec in self.layers.items()

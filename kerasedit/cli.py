@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what to do with an edit that cannot be made (default: stop)",
     )
     apply.add_argument(
-        "--unsafe", action="store_true", help="run code that IN holds (a Lambda layer); trust it first"
+        "--unsafe",
+        action="store_true",
+        help="run code that IN holds (a Lambda layer); trust it first",
     )
     apply.set_defaults(run=_apply)
 

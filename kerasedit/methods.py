@@ -265,7 +265,7 @@ class EditMethods(ABC, Generic[Result]):
 
         Args:
             block: as in `insert`; it takes the output of `source`.
-            source: where the branch begins.
+            source: where the branch begins; of a shared layer, its last call.
             into: the layer into whose input it is merged.
             merge: a layer that merges `[what into took, the branch]`, such as `layers.Add()`.
             input: of an `into` with several inputs, which: a number from 0 or a path.
@@ -336,7 +336,7 @@ class EditMethods(ABC, Generic[Result]):
 
         Args:
             target: which layers; a nested model is doubled with all inside it.
-            after: where it goes; without it right behind the layer itself.
+            after: where it goes, as in `insert`; without it right behind the layer itself.
             weights: whether it starts with the same weights, or with fresh ones.
             expect, on_mismatch: as in `remove`.
 
@@ -358,6 +358,11 @@ class EditMethods(ABC, Generic[Result]):
         on_mismatch: OnMismatch = "error",
     ) -> Result:
         """Takes a layer out of its place and puts it, weights and all, behind another one.
+
+        Args:
+            target: the layer.
+            after: where it goes, as in `insert`.
+            expect, on_mismatch: as in `remove`.
 
         Raises:
             StructureError: the layer is shared, takes several tensors, or is an input.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..graph.model_graph import Call, ModelGraph, Network, fresh_id
 from .flags import write_flags
-from .layout import text
+from .layout import told
 from .networks import Networks, made_by_class
 from .script import Function, Script
 from .weights import from_source
@@ -33,7 +33,7 @@ def write(editor: Editor, script: Script, weights: bool) -> list[str]:
     if made_by_class(root):
         net = Network((Call(fresh_id(), root.id),), [], [])
     networks = Networks(script, graph.layers, net)
-    about = f"The edited model {text(root.name)}, with the weights of the source."
+    about = f"The edited model {told(root.name)}, with the weights of the source."
     build = Function("build", ["source"], about)
     code, settings = networks.model(build, root)
     build.add(f"model = {code}")
@@ -45,7 +45,7 @@ def write(editor: Editor, script: Script, weights: bool) -> list[str]:
     build.add("return model")
     script.add(build)
     return [
-        f"The edited model {text(root.name)} in plain Keras.",
+        f"The edited model {told(root.name)} in plain Keras.",
         "`build(source)` makes it and gives it the weights of the model that was edited. It is not "
         "compiled.",
         *_of_shared(graph, networks),
@@ -61,16 +61,16 @@ def _of_shared(graph: ModelGraph, networks: Networks) -> list[str]:
     for owners in graph.owners.values():
         layers = {layer for layer, _ in owners}
         apart = [
-            text(f"{graph.paths[layer]}/{(graph.layers[layer].variables or ())[index].name}")
+            told(f"{graph.paths[layer]}/{(graph.layers[layer].variables or ())[index].name}")
             for layer, index in owners
             if layers.isdisjoint(networks.holds.get(layer, ()))
         ]
         names += ["    " + ", ".join(apart)] if len(apart) > 1 else []
     if not names:
         return []
-    told = (
+    what = (
         "Variables that are one in the source have equal values here, but each is its own, so that "
         "training changes them apart:\n"
     )
     more = f"\n    and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return [told + "\n".join(names[:_MOST]) + more]
+    return [what + "\n".join(names[:_MOST]) + more]

@@ -21,10 +21,10 @@ from ..edits.base import Workspace
 from ..edits.layers import config_value
 from ..edits.weights import first_values
 from ..errors import EditError, StructureError
-from ..graph.build import LayerState, build_model, capture, make_layer
+from ..graph.build import LayerState, build_model, capture, make_layer, restore
 from ..graph.infer import infer
 from ..graph.model_graph import LayerId, LayerSpec, ModelGraph, Network, Ref
-from .layout import text
+from .layout import text, told
 from .literals import Code, comparable, data_literal, literal, nested
 from .networks import Networks, is_default
 from .script import Function, Script, Unwritable, found_in, is_importable
@@ -46,7 +46,7 @@ def write(editor: Editor, script: Script, weights: bool) -> list[str]:
         StructureError: something that was put in cannot be written as code.
     """
     script.use("kerasedit")
-    name = text(editor.source.name)
+    name = told(editor.source.name)
     build = Function("build", ["source"], f"The model {name} with the edits made on it.")
     options = ["source"]
     if editor.custom_objects:
@@ -169,14 +169,15 @@ class _Writer:
         flags = {i: flag for i, flag in block.flags.items() if layers[i].kind == "layer"}
         net = layers[_ROOT].net
         assert net is not None
-        networks = Networks(self._script, layers, net, flags, given=entries)
+        assets = {i: state.assets for i, state in fresh.states.items()}
+        networks = Networks(self._script, layers, net, flags, entries, assets)
         if networks.shared or not _is_list(net, layers):
             return self._function(block, net, networks)
         items = [networks.made(layer) for layer in block.members]
         for function in networks.functions.values():
             function.body[:0] = networks.prelude()
         if self._weights and any(layers[i].net is not None for i in block.members):
-            made = [self._live(layers[i], layers, block.flags) for i in block.members]
+            made = [self._live(layers[i], layers, fresh) for i in block.members]
             self._fresh[id(block)] = make_block(made)
         return items[0] if len(items) == 1 else f"[{', '.join(items)}]"
 
@@ -204,24 +205,24 @@ class _Writer:
                 layers |= graph.layers
         return layers
 
-    def _live(
-        self, spec: LayerSpec, layers: Mapping[LayerId, LayerSpec], flags: Mapping[LayerId, bool]
-    ) -> Any:
-        """A layer or model as the code makes it, with values of its own."""
+    def _live(self, spec: LayerSpec, layers: Mapping[LayerId, LayerSpec], block: Block) -> Any:
+        """A layer or model of a block as the code makes it, with values of its own."""
         with _other_draws():
-            if spec.net is None:
-                layer = make_layer(spec, self._given)
-                layer.trainable = flags.get(spec.id, True)
-                return layer
-            graph = ModelGraph(spec.id, layers, flags)
-            return build_model(graph, lambda _: None, self._given).model
+            if spec.net is not None:
+                graph = ModelGraph(spec.id, layers, block.flags)
+                return build_model(graph, block.states.get, self._given).model
+            layer = make_layer(spec, self._given)
+            layer.trainable = block.flags.get(spec.id, True)
+            if spec.id in block.states:
+                restore(layer, block.states[spec.id], spec)
+            return layer
 
 
 _ROOT: LayerId = 0  # of a block's own network: identities begin with 1
 
 
 def _without_values(block: Block) -> Block:
-    """A block as code makes it: no layer has values or variables yet."""
+    """A block as code makes it: no layer has values or variables yet, but for vocabularies."""
 
     def opened(net: Network) -> Network:
         calls = (
@@ -238,7 +239,8 @@ def _without_values(block: Block) -> Block:
         else spec
         for layer, spec in block.layers.items()
     }
-    return Block(layers, block.flags, opened(block.net), {}, block.code)
+    states = {i: LayerState(assets=s.assets) for i, s in block.states.items() if s.assets}
+    return Block(layers, block.flags, opened(block.net), states, block.code)
 
 
 def _is_list(net: Network, layers: Mapping[LayerId, LayerSpec]) -> bool:

@@ -10,6 +10,8 @@ import itertools
 import re
 import textwrap
 
+from ..names import shortened
+
 WIDTH = 100
 
 _Bracket = tuple[int, int, list[int]]  # where it opens, where it closes, the commas in it
@@ -23,26 +25,30 @@ def text(value: str) -> str:
     return shown
 
 
+def told(name: str) -> str:
+    """A name in a docstring, short of its middle where it is long."""
+    return text(shortened(name, 50))
+
+
 def docstring(*paragraphs: str) -> str:
     """A docstring, in lines of its own; what stands in it cannot end it."""
-    whole = "\n\n".join(map(_wrapped, paragraphs))
-    plain = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in whole)
+    whole = "\n\n".join("\n".join(map(_wrapped, part.split("\n"))) for part in paragraphs)
+    if whole.endswith('"'):
+        whole = whole[:-1] + '\\"'
+    return f'"""{whole}\n"""' if "\n" in whole else f'"""{whole}"""'
+
+
+def _wrapped(line: str) -> str:
+    """A line of a docstring, in several where it is too long, with no sign that has a meaning."""
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     safe = plain.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    if safe.endswith('"'):
-        safe = safe[:-1] + '\\"'
-    return f'"""{safe}\n"""' if "\n" in safe else f'"""{safe}"""'
-
-
-def _wrapped(paragraph: str) -> str:
-    """A paragraph in lines; those of a list, which are indented, stay apart."""
-    if "\n" in paragraph:
-        return "\n".join(map(_wrapped, paragraph.split("\n")))
-    pad = " " * (len(paragraph) - len(paragraph.lstrip()))
+    pad = " " * (len(safe) - len(safe.lstrip()))
     lines = textwrap.wrap(
-        paragraph.strip(),
-        WIDTH - 4,
+        safe.strip(),
+        WIDTH - 7,  # it may stand in a function, behind the quotes
         initial_indent=pad,
         subsequent_indent=pad,
+        break_long_words=False,
         break_on_hyphens=False,
     )
     return "\n".join(lines)

@@ -382,7 +382,9 @@ def _config_of(model: Any) -> dict[str, Any]:
     try:
         return {**model.get_config()}
     except Exception as problem:
-        raise Unwritable(f"its class does not tell its configuration. {reason(problem)}") from problem
+        raise Unwritable(
+            f"its class does not tell its configuration. {reason(problem)}"
+        ) from problem
 
 
 def _lambda(spec: LayerSpec, script: Script, trainable: bool) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from .. import _keras
 from ..errors import StructureError
@@ -23,7 +24,7 @@ from ..graph.model_graph import (
     map_leaves,
 )
 from ..names import snake_case
-from .layout import text
+from .layout import text, told
 from .literals import Code, layer_literal, literal, nested, unnoticed
 from .ops import op_code
 from .script import Function, Script, Unwritable, identifier
@@ -51,6 +52,7 @@ class Networks:
         net: the network.
         flags: the flags that layers are made with; those that are missing are True.
         given: inputs that stand for tensors which are there already.
+        assets: the vocabularies of layers that are made with them.
 
     Attributes:
         shared: the names of what several networks use.
@@ -68,9 +70,11 @@ class Networks:
         net: Network,
         flags: Mapping[LayerId, bool] | None = None,
         given: Collection[LayerId] = (),
+        assets: Mapping[LayerId, Mapping[str, bytes]] | None = None,
     ) -> None:
         self.script = script
         self._layers = layers
+        self._assets = assets or {}
         self._nets = list(self._reachable(net, set()))
         self.holds = self._holdings()
         users = Counter(layer for each in self._nets for layer in self._used_in(each))
@@ -182,7 +186,9 @@ class Networks:
         """Code that makes a layer; of a model, the call of the function that does."""
         spec = self._layers[layer]
         if layer not in self._made:
-            if spec.net is None:
+            if layer in self._assets:
+                self._made[layer] = self._with_vocabulary(spec)
+            elif spec.net is None:
                 self._made[layer] = self._codes[layer]
             elif made_by_class(spec):
                 self._made[layer] = self._own_class(spec)
@@ -204,9 +210,18 @@ class Networks:
 
     def _new_function(self, spec: LayerSpec) -> Function:
         name = self.script.name(f"make_{spec.name}")
-        function = Function(name, [], f"The model {text(spec.name)}.")
+        function = Function(name, [], f"The {spec.kind} {told(spec.name)}.")
         self.functions[spec.id] = function
         return function
+
+    def _with_vocabulary(self, spec: LayerSpec) -> str:
+        """Adds a function that makes a layer with its vocabulary; returns the call of it."""
+        function = self._new_function(spec)
+        function.add(f"layer = {self._codes[spec.id]}")
+        files = vocabulary(self.script, spec.name, self._assets[spec.id])
+        function.add(f"load_assets(layer, {files})")
+        function.add("return layer")
+        return self.add(function)
 
     def _own_class(self, spec: LayerSpec) -> str:
         """Code for a model that its class makes; a function where it has to be built, too."""
@@ -226,7 +241,7 @@ class Networks:
 
     def add(self, function: Function) -> str:
         """Adds a function to the script; returns the call of it."""
-        if any("custom_objects" in code for _, code in function.body):
+        if self.script.custom and any("custom_objects" in code for _, code in function.body):
             function.parameters.append("custom_objects")
         self.script.functions.append(function)
         return f"{function.name}({', '.join(function.parameters)})"
@@ -449,6 +464,25 @@ class _Body:
                 return call_on(make_layer(spec, self._all.script.given), call, find)
             kwargs = {name: map_leaves(fill, value) for name, value in call.kwargs.items()}
             return spec.prototype.compute_output_spec(*map_leaves(fill, call.args), **kwargs)
+
+
+def vocabulary(script: Script, path: str, files: Mapping[str, bytes]) -> str:
+    """Code for the files of a layer's vocabulary, as arrays of bytes by their names.
+
+    Raises:
+        StructureError: it is that of a layer inside.
+    """
+    pairs = []
+    for name, content in files.items():
+        part, _, file = name.partition("/")
+        if part != "0":
+            raise StructureError(
+                f"The layer '{path}' has a vocabulary in a layer inside of it, which cannot be written "
+                "as code. Make it with vocabulary=, or save the model instead."
+            )
+        array = np.frombuffer(content, np.uint8)
+        pairs.append(f"{text(file)}: {script.store(f'{path}/{file}', array)}")
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _mark(layer: LayerId) -> str:

@@ -16,7 +16,7 @@ from ..graph.model_graph import LayerId, LayerSpec, ModelGraph, Ref, VariableRef
 from ..graph.ties import put_in_order
 from .layout import text
 from .literals import unnoticed
-from .networks import made_by_class
+from .networks import made_by_class, vocabulary
 from .script import Function, Script
 
 if TYPE_CHECKING:
@@ -336,15 +336,6 @@ def _is(values: Sequence[Any], index: int, unit: Unit) -> bool:
 
 
 def _assets(unit: Unit, script: Script) -> str:
-    """Code that gives a layer its vocabulary from arrays of bytes."""
-    files = []
-    for name, content in unit.state.assets.items():
-        part, _, file = name.partition("/")
-        if part != "0":
-            raise StructureError(
-                f"The layer '{unit.path}' has a vocabulary in a layer inside of it, which cannot be "
-                "written as code. Make it with vocabulary=, or save the model instead."
-            )
-        array = np.frombuffer(content, np.uint8)
-        files.append(f"{text(file)}: {script.store(f'{unit.path}/{file}', array)}")
-    return f"load_assets({found('model', unit.path)}, {{{', '.join(files)}}})"
+    """Code that gives a layer its vocabulary."""
+    files = vocabulary(script, unit.path, unit.state.assets)
+    return f"load_assets({found('model', unit.path)}, {files})"

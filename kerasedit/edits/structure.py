@@ -58,15 +58,15 @@ def _in_turn(work: Workspace, target: Target, expect: int | None, what: str) -> 
     """The layers of a target that can leave, one after the other as the graph changes.
 
     Raises:
-        StructureError: an input was named alone.
+        StructureError: nothing but inputs was named.
     """
-    for entry in without_nested(work.find(target, expect)):
-        if entry.layer not in work.graph.net_of(entry.owner).calls_of:
-            continue  # it went with what left before it
-        if work.spec(entry.layer).kind != "input":
-            yield entry
-        elif not is_many(target):
-            raise StructureError(f"'{entry.path}' is an input of the model and cannot be {what}.")
+    found = without_nested(work.find(target, expect))
+    kept = [entry for entry in found if work.spec(entry.layer).kind != "input"]
+    if not kept:
+        raise StructureError(f"'{found[0].path}' is an input of the model and cannot be {what}.")
+    for entry in kept:
+        if entry.layer in work.graph.net_of(entry.owner).calls_of:
+            yield entry  # else it went with what left before it
 
 
 def without_nested(entries: list[Entry]) -> list[Entry]:

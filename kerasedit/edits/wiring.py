@@ -268,7 +268,7 @@ class SetInput(Edit):
             entry = inputs[self.input] if 0 <= self.input < len(inputs) else None
         else:
             entry = work.find_one(self.input)
-        if entry not in inputs:
+        if entry is None or entry not in inputs:
             raise TargetError(f"input={self.input!r} names no input of the model: {listing}.")
         return entry
 

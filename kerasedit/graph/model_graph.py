@@ -347,7 +347,9 @@ class ModelGraph:
         if len(needed) == len(self.layers):
             return self
         layers = {i: spec for i, spec in self.layers.items() if i in needed}
-        needed.update(v.shared for spec in layers.values() for v in spec.variables or () if v.shared)
+        needed.update(
+            v.shared for spec in layers.values() for v in spec.variables or () if v.shared
+        )
         return replace(
             self, layers=layers, flags={i: f for i, f in self.flags.items() if i in needed}
         )

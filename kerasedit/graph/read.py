@@ -192,9 +192,7 @@ class Reader:
         return Network(tuple(calls), [], [], opaque=True)
 
 
-def read_model(
-    model: keras.Model, copied: bool = True
-) -> tuple[ModelGraph, dict[LayerId, Any]]:
+def read_model(model: keras.Model, copied: bool = True) -> tuple[ModelGraph, dict[LayerId, Any]]:
     """The graph of a built model, and the live layer behind each identity.
 
     Args:

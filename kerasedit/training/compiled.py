@@ -143,7 +143,9 @@ def _together(key: str, each: list[Any], outputs: Any) -> Any:
         return each[0]
     if len(outputs) == len(each) and key.endswith("metrics"):
         # Here Keras takes an output in a dictionary or list of its own for that itself.
-        return dict(zip(sorted(outputs), each, strict=True)) if isinstance(outputs, Mapping) else each
+        return (
+            dict(zip(sorted(outputs), each, strict=True)) if isinstance(outputs, Mapping) else each
+        )
     return keras.tree.pack_sequence_as(outputs, each)
 
 

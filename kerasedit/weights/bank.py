@@ -202,7 +202,9 @@ class Bank:
             i: state for i, state in self._kept.items() if i in wanted and i not in self._live
         }
         self._shared = {
-            t: value for t, value in self._shared.items() if t in wanted and t not in self._live_shared
+            t: value
+            for t, value in self._shared.items()
+            if t in wanted and t not in self._live_shared
         }
         self.slots = {key: value for key, value in self.slots.items() if key[0] in wanted}
 

@@ -28,7 +28,9 @@ def weights_named(editor: Editor, target: Any) -> list[WeightView]:
     if target is None:
         return [weight for view in views.values() for weight in view.weights]
     found = select_weights(editor.graph, editor.target_data(target))
-    weights = {path: {w.index: w for w in views[path].weights} for path in {e.path for e, _ in found}}
+    weights = {
+        path: {w.index: w for w in views[path].weights} for path in {e.path for e, _ in found}
+    }
     return [weights[entry.path][index] for entry, index in found]
 
 

@@ -46,7 +46,8 @@ def named(model: Any, prefix: str = "") -> list[tuple[str, type, bool]]:
     """Every layer by its path, with its class and flag."""
     found = []
     for layer in model.layers:
-        found.append((prefix + layer.name, type(layer), layer.trainable))
+        if not isinstance(layer, layers.InputLayer):
+            found.append((prefix + layer.name, type(layer), layer.trainable))
         if isinstance(layer, keras.Model):
             found += named(layer, f"{prefix}{layer.name}/")
     return sorted(found, key=lambda item: item[0])
@@ -63,14 +64,20 @@ def check(ed: Editor, style: str, x: Any) -> str:
     assert fingerprint(ed.source) == before
     assert made is not ed.model and made is not ed.source
     assert type(made) is type(ed.model) and made.name == ed.model.name
-    assert list(made.output_names) == list(ed.model.output_names)
+    names = [getattr(model, "output_names", None) for model in (made, ed.model)]
+    assert names[0] == names[1]
     assert named(made) == named(ed.model)
     assert made.trainable == ed.model.trainable
-    keras.tree.assert_same_structure(
-        made.predict(x, verbose=0), ed.model.predict(x, verbose=0), check_types=True
-    )
-    assert same(predicted(made, x), predicted(ed.model, x))
+    found, wanted = made.predict(x, verbose=0), ed.model.predict(x, verbose=0)
+    keras.tree.assert_same_structure(found, wanted)
+    assert same(found, wanted)
     return code
+
+
+def as_trained(model: keras.Model) -> None:
+    """Changes the weights as training would."""
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.125)
 
 
 def values(model: keras.Model) -> list[np.ndarray]:
@@ -102,8 +109,7 @@ def test_a_model_edited_trained_and_frozen(name: str, style: str) -> None:
     ed.insert(layers.Identity(name="extra"), after=view.path).freeze("extra")
     layer = next(v.path for v in ed.layers if v.params and v.kind == "layer")
     ed.reinitialize(layer)
-    for variable in ed.model.trainable_variables:  # as training would
-        variable.assign(variable + 0.125)
+    as_trained(ed.model)
     check(ed, style, batch())
 
 
@@ -221,8 +227,7 @@ def test_an_edit(name: str, style: str) -> None:
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_after_the_copy_was_trained(name: str, style: str) -> None:
     ed = Editor(models.chain())
-    ed.model.compile("adam", "mse")
-    ed.model.fit(data(8, 4), data(8, 2), verbose=0)
+    as_trained(ed.model)
     EDITS[name](ed)
     check(ed, style, data(3, 4))
 
@@ -420,9 +425,9 @@ def no_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @both
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "\ud800"])
 def test_names_are_only_names(name: str, style: str, no_shell: Path) -> None:
-    """TensorFlow does not run a layer of such a name, so the weights are compared."""
+    """TensorFlow makes no layer named by half a sign, and runs none of the others: weights tell."""
     y = keras.Input((4,), name="within")
     inner = keras.Model(y, layers.Dense(4, name=name)(y), name=name)
     x = keras.Input((4,), name="x")
@@ -777,7 +782,7 @@ def test_a_lambda_is_refused_by_name() -> None:
     x = keras.Input((4,), name="x")
     source = keras.Model(x, layers.Lambda(lambda t: t * 2, name="secret")(x))
     ed = Editor(source)
-    with pytest.raises(StructureError, match="'secret'.*Lambda.*without a name"):
+    with pytest.raises(StructureError, match=r"'secret'.*Lambda.*without a name"):
         ed.to_code("keras")
     check(ed, "kerasedit", data(3, 4))  # which takes it from the source
     ed.append(layers.Lambda(lambda t: t + 1, name="other"))
@@ -796,7 +801,7 @@ def test_an_opaque_model_that_tells_nothing() -> None:
     model = models.Uncopyable(layers.Dense(3, name="first"), name="own")
     model(data(2, 4))
     ed = Editor(model, in_place=True).scale_weights("first", 2.0).freeze("first")
-    with pytest.raises(StructureError, match="'own'.*configuration"):
+    with pytest.raises(StructureError, match=r"'own'.*configuration"):
         ed.to_code("keras")
     other = models.Uncopyable(layers.Dense(3, name="first"), name="own")
     other(data(2, 4))

@@ -10,7 +10,7 @@ import keras
 import pytest
 from keras import layers
 
-from kerasedit import Editor, EditError
+from kerasedit import EditError, Editor
 from tests import models
 from tests.models import data, out, same
 

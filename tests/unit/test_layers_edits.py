@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.models import (
     ZOO,
     check_equal,
     data,
+    fingerprint,
     give,
     out,
     refused,
@@ -555,17 +557,6 @@ def test_configure_low_rank_adaptation() -> None:
     assert same(ops.convert_to_numpy(layer._kernel), model.get_layer("b").get_weights()[0])
 
 
-def test_configure_previews_allocate_nothing() -> None:
-    ed = Editor(models.cnn())
-    _ = ed.model
-    with variables_made() as made:
-        plan = ed.preview.configure("**", activation="tanh")
-        ed.preview.configure("head", units=9, on_mismatch="reinit")
-        ed.preview.duplicate("*_conv", on_mismatch="slice")
-        ed.preview.move("pool", after="block1_relu")
-    assert plan.ok and not made
-
-
 BAD_CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"activatoin": "relu"}, r"'b' \(Dense\) has no argument 'activatoin'.*activation"),
     "no activation": ({"activation": "nope"}, "'b'.*activation='nope'.*Keras said.*nope"),
@@ -674,3 +665,61 @@ def test_whole_numbers_are_moved_too() -> None:
     model = models.scramble(keras.Model(i, layers.Flatten(name="flat")(layers.ReLU(name="r")(h))))
     ed = Editor(model).move("r", after="flat")
     check_equal(ed.model, model, whole(9, 2, 3))
+
+
+# -- previews ------------------------------------------------------------------------------------
+
+PREVIEWS: dict[str, Callable[[Any], Any]] = {
+    "connect": lambda e: e.connect("a", "top", merge=layers.Add()),
+    "add_branch": lambda e: e.add_branch(
+        layers.Dense(5), source="a", into="top", merge=layers.Concatenate(), on_mismatch="slice"),
+    "disconnect": lambda e: e.disconnect("b", "add"),
+    "replace_between": lambda e: e.replace_between("a", "add", layers.Dense(9), on_mismatch="reinit"),
+    "duplicate": lambda e: e.duplicate("[bc]", weights=False),
+    "move": lambda e: e.move("b", after="add"),
+    "configure": lambda e: e.configure("**", kernel_regularizer="l2"),
+    "configure units": lambda e: e.configure("top", units=9, on_mismatch="reinit"),
+    "extract": lambda e: e.extract("b", "top"),
+    "set_input": lambda e: e.set_input((9,), on_mismatch="slice"),
+    "add_output": lambda e: e.add_output("b", name="feat"),
+    "remove_output": lambda e: e.remove_output("top"),
+    "nest": lambda e: e.nest("a", "add", "core"),
+    "inline": lambda e: e.inline("inner"),
+    "set_weights": lambda e: e.set_weights("b/bias", np.ones(5)),
+    "scale_weights": lambda e: e.scale_weights("**", 2.0),
+    "map_weights": lambda e: e.map_weights("b", np.abs),
+    "reinitialize": lambda e: e.reinitialize("**"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def previewed() -> Editor:
+    ed = Editor(models.fork()).nest("c", "c", "inner").add_output("a")
+    _ = ed.model
+    return ed
+
+
+@pytest.mark.parametrize("name", PREVIEWS)
+def test_previews_make_and_change_nothing(previewed: Editor, name: str) -> None:
+    ed, copy = previewed, previewed.model
+    state, weights, drawn = state_of(ed), fingerprint(copy), random.getstate()
+    with variables_made() as made:
+        plan = PREVIEWS[name](ed.preview)
+    assert plan.ok, plan.errors
+    assert not made
+    assert state_of(ed) == state and ed.model is copy and fingerprint(copy) == weights
+    if "layers." not in plan.code:  # making a layer to give draws a seed
+        assert random.getstate() == drawn
+    # What the plan tells is what the edit does.
+    PREVIEWS[name](ed)
+    try:
+        assert plan.params_after == ed.model.count_params()
+        assert plan.bytes_after == sum(v.nbytes for v in ed.model.get_weights())
+        found = {view.path: view.output_shape for view in ed.layers}
+        assert all(found.get(path, after) == after for path, _, after in plan.shape_changes)
+        assert not set(plan.dropped) & set(found)
+        assert plan.code == ed.history[-1].to_code()
+        assert ed.history[-1].describe() == plan.description
+    finally:
+        ed.undo()
+    assert state_of(ed)[0] == state[0]

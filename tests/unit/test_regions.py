@@ -14,6 +14,7 @@ from keras import layers, ops
 from kerasedit import EditError, Editor, NameTaken, ShapeMismatch, StructureError, TargetError
 from tests import models
 from tests.models import ZOO, check_equal, data, give, out, refused, same
+from tests.unit.test_traps import KINDS
 
 
 def paths(ed: Editor) -> list[str]:
@@ -743,3 +744,27 @@ def test_regions_of_text_are_vocabularies_too() -> None:
     part = Editor(model).extract("embed", "top").model
     assert part.inputs[0].dtype == "int64"
     assert same(out(part, words(x)), out(model, x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_layers_go_into_a_model_and_out_again(kind: str) -> None:
+    """All that older tools crash on."""
+    shape, make = KINDS[kind]
+    x = keras.Input(shape, name="x")
+    layer = make()
+    h = layers.Flatten(name="flat")(layer(layers.Rescaling(0.5, name="first")(x)))
+    model, batch = models.scramble(keras.Model(x, dense("top", 2)(h))), data(2, *shape)
+    ed = Editor(model).nest(layer.name, "flat", "core")
+    check_equal(ed.model, model, batch)
+    assert same(out(models.rebuilt(ed.model), batch), out(model, batch))
+    ed.extract("core", "core").inline("core")
+    part = keras.Model(model.get_layer("first").output, model.get_layer("flat").output)
+    assert same(out(ed.model, batch), out(part, batch))
+    assert paths(ed)[1:] == [layer.name, "flat"]
+    check_equal(ed.undo(3).move("first", after=layer.name).undo().model, model, batch)
+    with_weights = [w for w in layer.weights if "float" in w.dtype]
+    ed.duplicate("first", after=layer.name)
+    scaled = ed.scale_weights(layer.name, 2.0).model if with_weights else ed.model
+    for old, new in zip(layer.weights, scaled.get_layer(layer.name).weights, strict=True):
+        factor = np.float32(2.0) if "float" in old.dtype else 1
+        assert same(ops.convert_to_numpy(new), ops.convert_to_numpy(old) * factor)

@@ -819,7 +819,9 @@ def test_a_layer_that_cannot_take_the_shape_at_all() -> None:
 
 def test_a_nested_model_that_is_given_another_shape() -> None:
     ed = Editor(models.nested())
-    with pytest.raises(ShapeMismatch, match=r"'backbone/conv1/kernel' has shape \(4, 5\).*\(6, 5\)"):
+    with pytest.raises(
+        ShapeMismatch, match=r"'backbone/conv1/kernel' has shape \(4, 5\).*\(6, 5\)"
+    ):
         ed.insert(layers.Dense(6), after="x")
     old = ed.model.get_layer("backbone").get_layer("conv1").get_weights()
     ed.insert(layers.Dense(6), after="x", on_mismatch="slice")
@@ -862,6 +864,7 @@ def test_a_pattern_passes_over_inputs() -> None:
     model = models.chain()
     ed = Editor(model).remove("[xd]*")  # the input, and the dropout
     assert [view.path for view in ed.layers] == ["x", "a", "b", "norm", "c"]
+    models.refused(ed, StructureError, "'x' is an input", lambda e: e.remove("x*"))
 
 
 def test_something_must_be_left() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from kerasedit import EditError, Editor, ShapeMismatch, StructureError, TargetError
+from kerasedit import EditError, Editor, ShapeMismatch, TargetError
 from tests import models
 from tests.models import (
     ZOO,
