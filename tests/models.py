@@ -401,8 +401,8 @@ class Uncopyable(keras.Model):
 class OwnStep(keras.Model):
     """A functional model with a class of its own."""
 
-    def train_step(self, data: Any) -> Any:
-        return super().train_step(data)  # pyright: ignore
+    def train_step(self, *args: Any) -> Any:
+        return super().train_step(*args)  # pyright: ignore
 
     def twice(self, x: Any) -> Any:
         return self(x) * 2

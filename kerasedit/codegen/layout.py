@@ -45,7 +45,7 @@ def _wrapped(line: str) -> str:
     pad = " " * (len(safe) - len(safe.lstrip()))
     lines = textwrap.wrap(
         safe.strip(),
-        WIDTH - 7,  # it may stand in a function, behind the quotes
+        WIDTH - 10,  # it may stand in a function, between the quotes
         initial_indent=pad,
         subsequent_indent=pad,
         break_long_words=False,
@@ -66,7 +66,7 @@ def lay_out(statement: str, indent: int = 0) -> list[str]:
     cuts = [start, *commas, end]
     items = [statement[a + 1 : b].strip() for a, b in itertools.pairwise(cuts)]
     items = [item for item in items if item]
-    lines = [pad + statement[: start + 1]]
+    lines = lay_out(statement[: start + 1], indent)
     if _may_be_filled(items):
         lines += _filled(items, indent + 4)
     else:

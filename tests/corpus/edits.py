@@ -1,6 +1,7 @@
 """Every model of `keras.applications` takes edits: what comes out is computed without kerasedit.
 
-`python -m tests.corpus.edits NAME...` prints a row of JSON for each model, every edit by itself.
+`python -m tests.corpus.edits NAME...` prints a row of JSON for each model, every edit by itself;
+without names it checks all of them, each in a process of its own, and writes `docs/corpus.md`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from keras import layers
 import kerasedit
 from tests.models import fingerprint, out, same, scramble
 
-from .applications import make, run_apart
+from .applications import all_names, make, run_apart, write_section
 from .wires import Wires, at_rest
 
 MERGES = (layers.Add, layers.Concatenate, layers.Multiply)
@@ -371,6 +372,17 @@ def table(rows: list[EditRow]) -> list[str]:
     return lines
 
 
+def main(names: list[str]) -> None:
+    if names:
+        for name in names:
+            print(json.dumps(asdict(check_edits(name, each=True))))
+        return
+    rows = []
+    for name in all_names():
+        rows.append(check_edits_apart(name))
+        print(rows[-1], flush=True)
+    write_section("Edited", table(rows))
+
+
 if __name__ == "__main__":
-    for given in sys.argv[1:]:
-        print(json.dumps(asdict(check_edits(given, each=True))))
+    main(sys.argv[1:])

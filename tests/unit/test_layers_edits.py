@@ -674,7 +674,7 @@ PREVIEWS: dict[str, Callable[[Any], Any]] = {
     "add_branch": lambda e: e.add_branch(
         layers.Dense(5), source="a", into="top", merge=layers.Concatenate(), on_mismatch="slice"),
     "disconnect": lambda e: e.disconnect("b", "add"),
-    "replace_between": lambda e: e.replace_between("a", "add", layers.Dense(9), on_mismatch="reinit"),
+    "replace_between": lambda e: e.replace_between("b", "b", [layers.Dense(9), layers.Dense(5)]),
     "duplicate": lambda e: e.duplicate("[bc]", weights=False),
     "move": lambda e: e.move("b", after="add"),
     "configure": lambda e: e.configure("**", kernel_regularizer="l2"),

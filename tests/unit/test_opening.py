@@ -221,8 +221,17 @@ def _check_equal(opened: Any, loaded: Any, x: Any) -> None:
         assert _state(opened) == _state(loaded)
 
 
+def _only_tensorflow(name: str) -> Any:
+    return pytest.mark.tensorflow if name == "words" else ()
+
+
 @pytest.mark.parametrize(
-    "name", [*CASES, *SMALL, *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE)]
+    "name",
+    [
+        *(pytest.param(n, marks=_only_tensorflow(n)) for n in CASES),
+        *SMALL,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE),
+    ],
 )
 def test_opened_as_keras_loads(name: str, tmp_path: Path) -> None:
     make, batch = {**CASES, **APPLICATIONS}[name]
@@ -258,7 +267,10 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [*((n, "adam") for n in CASES), *(("frozen", o) for o in OPTIMIZERS)],
+    [
+        *(pytest.param(n, "adam", marks=_only_tensorflow(n)) for n in CASES),
+        *(("frozen", o) for o in OPTIMIZERS),
+    ],
 )
 def test_compiled_state_opened_as_keras_loads(name: str, optimizer: str, tmp_path: Path) -> None:
     make, batch = CASES[name]
