@@ -675,7 +675,7 @@ def test_losses_and_slots_survive(name: str) -> None:
     known = slots(model)
     ed = Editor(model)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         edit(ed)
         copy = ed.model
     assert copy.compiled and copy.loss == "mse"
@@ -683,7 +683,7 @@ def test_losses_and_slots_survive(name: str) -> None:
     assert len(found) == count
     assert found.items() <= known.items()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         again = ed.undo(len(ed.history)).model
     assert slots(again) == known
 
@@ -727,6 +727,7 @@ def test_opaque_models_are_refused() -> None:
         refused(ed, StructureError, "'sub' is a subclassed model", act)
 
 
+@pytest.mark.tensorflow
 def test_regions_of_text_are_vocabularies_too() -> None:
     words = layers.TextVectorization(output_sequence_length=3, name="words")
     words.adapt(["the cat sat", "the dog sat down"])
