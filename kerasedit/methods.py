@@ -438,7 +438,12 @@ class EditMethods(ABC, Generic[Result]):
         )
 
     def add_output(
-        self, target: Any, name: str | None = None, *, call: int | None = None
+        self,
+        target: Any,
+        name: str | None = None,
+        *,
+        call: int | None = None,
+        expect: int | None = None,
     ) -> Result:
         """Makes the output of a layer, also inside a nested model, one of the model's outputs too.
 
@@ -447,24 +452,26 @@ class EditMethods(ABC, Generic[Result]):
             name: what the output is called: a key where the outputs are a dictionary, else the name
                 of an `Identity` layer that is put there, as Keras calls outputs by their layers.
             call: of a shared layer, which call; without it the last.
+            expect: as in `remove`.
 
         Raises:
             StructureError: it is an output already.
             NameTaken: another output has the name.
         """
-        return self._run(lambda: AddOutput(self._data(target), name, call))
+        return self._run(lambda: AddOutput(self._data(target), name, call, expect))
 
-    def remove_output(self, target: Any) -> Result:
+    def remove_output(self, target: Any, *, expect: int | None = None) -> Result:
         """Takes away one of the model's outputs, and all layers that only it needed.
 
         Args:
             target: the output's name or key, or the layer that makes it.
+            expect: as in `remove`.
 
         Raises:
             StructureError: it is the only one.
             TargetError: it is no output.
         """
-        return self._run(lambda: RemoveOutput(self._data(target)))
+        return self._run(lambda: RemoveOutput(self._data(target), expect))
 
     def inline(self, target: Any, *, expect: int | None = None) -> Result:
         """Unpacks a nested model: its layers become those of the model around it.

@@ -114,14 +114,17 @@ class Networks:
         """For each layer those of the networks that it has inside."""
         every = dict.fromkeys(layer for net in self._nets for layer in net.calls_of)
         whole = {self._layers[i].ties.get(()): i for i in every if self._layers[i].net is None}
-        return {
-            layer: [
+        found: dict[LayerId, list[LayerId]] = {}
+        for layer in every:
+            spec = self._layers[layer]
+            inside = Counter(token for place, token in spec.ties.items() if place)
+            # A layer of its own that is called the same could not be told from it.
+            found[layer] = [
                 whole[token]
-                for place, token in self._layers[layer].ties.items()
-                if place and token in whole
+                for token, number in inside.items()
+                if token in whole and _told_in(spec.config, self._layers[whole[token]]) == number
             ]
-            for layer in every
-        }
+        return found
 
     def _used_in(self, net: Network) -> list[LayerId]:
         """The layers that a network calls, gives to others, or takes the variables of."""
@@ -483,6 +486,18 @@ def vocabulary(script: Script, path: str, files: Mapping[str, bytes]) -> str:
         array = np.frombuffer(content, np.uint8)
         pairs.append(f"{text(file)}: {script.store(f'{path}/{file}', array)}")
     return f"{{{', '.join(pairs)}}}"
+
+
+def _told_in(config: Any, layer: LayerSpec) -> int:
+    """How often a configuration tells of a layer of a class and name."""
+    if isinstance(config, Mapping):
+        inner = config.get("config")
+        named = isinstance(inner, Mapping) and inner.get("name") == layer.name
+        same = named and config.get("class_name") == layer.cls.__name__
+        return int(same) + sum(_told_in(item, layer) for item in config.values())
+    if isinstance(config, (list, tuple)):
+        return sum(_told_in(item, layer) for item in config)
+    return 0
 
 
 def _mark(layer: LayerId) -> str:

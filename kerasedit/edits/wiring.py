@@ -307,13 +307,14 @@ class AddOutput(Edit):
     target: Target
     name: str | None = None
     call: int | None = None
+    expect: int | None = None
 
     def describe(self) -> str:
         named = f" as '{self.name}'" if self.name else ""
         return f"add the output {target_text(self.target)}{named}"
 
     def apply(self, work: Workspace) -> None:
-        entry = work.find_one(self.target)
+        entry = work.find_one(self.target, self.expect)
         work.draft(entry)  # refuses an opaque model
         ref = Ref(work.calls(entry, self.call)[-1].id)
         name = work.spec(entry.layer).name
@@ -403,6 +404,7 @@ class RemoveOutput(Edit):
 
     kind: ClassVar[str] = "remove_output"
     target: Target
+    expect: int | None = None
 
     def describe(self) -> str:
         return f"remove the output {target_text(self.target)}"
@@ -427,12 +429,12 @@ class RemoveOutput(Edit):
     def _places(self, work: Workspace, net: Network) -> set[int]:
         """The numbers of the outputs that are meant: by name or key, else by layer."""
         keys = output_keys(net)
-        if isinstance(self.target, str):
+        if isinstance(self.target, str) and self.expect in (None, 1):
             named = {i for i, key in enumerate(keys) if f"{key}/".startswith(f"{self.target}/")}
             if named:
                 return named
         layers = [net.by_id[ref.call].layer for ref in net.output_refs]
-        entry = work.find_one(self.target)
+        entry = work.find_one(self.target, self.expect)
         found = {i for i, layer in enumerate(layers) if layer == entry.layer}
         if not found or entry.owner != work.graph.root:
             names = dict.fromkeys((*keys, *(work.spec(layer).name for layer in layers)))

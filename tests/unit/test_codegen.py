@@ -24,7 +24,7 @@ from kerasedit.edits.base import registry
 from kerasedit.errors import ModelFileError
 from tests import models
 from tests.models import ZOO, data, fingerprint, flat, same, scramble, whole
-from tests.unit.test_ties import TIED, in_an_op
+from tests.unit.test_ties import TIED, Block, in_an_op
 
 ROOT = Path(__file__).parents[2]
 STYLES = ("kerasedit", "keras")
@@ -711,6 +711,16 @@ def test_variables_that_layers_share(name: str, style: str) -> None:
     if style == "keras":
         one = len(made.variables) == len(ed.model.variables)
         assert one is not ("training changes them apart" in code)
+
+
+def test_a_layer_that_is_only_called_like_another_is_not_shared() -> None:
+    """A block with a layer that the model calls too, and one of the same name of its own."""
+    x = keras.Input((4,), name="x")
+    common = layers.Dense(4, name="d")
+    block = Block([common, layers.Dense(4, name="d")], name="block")
+    ed = Editor(scramble(keras.Model(x, block(common(x)))))
+    made = run(ed.to_code("keras"), ed.source)
+    assert same(predicted(made, data(3, 4)), predicted(ed.model, data(3, 4)))
 
 
 @both

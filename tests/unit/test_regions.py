@@ -612,6 +612,19 @@ def test_inline_that_cannot_be() -> None:
     refused(opaque, StructureError, "'sub' is a subclassed model", lambda e: e.inline("sub"))
 
 
+def test_inline_a_model_that_makes_something_else_of_what_it_is_given() -> None:
+    """Keras casts what a model is given to the dtype of its inputs, and adds or drops a last 1."""
+    for inner_shape, inner_dtype, shape, match in [
+        ((4,), "float16", (4,), r"\(None, 4\) float32.*\(None, 4\) float16"),
+        ((4, 1), "float32", (4,), r"\(None, 4\) float32.*\(None, 4, 1\) float32"),
+    ]:
+        z = keras.Input(inner_shape, dtype=inner_dtype, name="z")
+        inner = keras.Model(z, layers.Dense(2, name="d")(z), name="inner")
+        i = keras.Input(shape, name="x")
+        ed = Editor(keras.Model(i, layers.ReLU()(inner(i))))
+        refused(ed, StructureError, f"'inner' is given {match}", lambda e: e.inline("inner"))
+
+
 def test_inline_a_model_called_with_a_mask() -> None:
     z = keras.Input((5, 3), name="z")
     inner = keras.Model(z, layers.LSTM(2, name="lstm")(z), name="inner")

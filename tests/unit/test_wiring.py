@@ -849,6 +849,7 @@ def test_outputs_that_cannot_be_added() -> None:
     refused(ed, EditError, "'/'", lambda e: e.add_output("l1", name="a/b"))
     refused(ed, TargetError, "r1, l1, r2", lambda e: e.add_output("[lr][12]"))
     refused(ed, TargetError, "call 1", lambda e: e.add_output("l1", call=1))
+    refused(ed, TargetError, "2 layers", lambda e: e.add_output("l1", expect=2))
 
 
 # -- remove_output -------------------------------------------------------------------------------
@@ -907,6 +908,7 @@ def test_outputs_that_cannot_be_removed() -> None:
     refused(ed, StructureError, "'top' alone", lambda e: e.remove_output("top"))
     refused(ed, TargetError, "'b' is no output.*'top'", lambda e: e.remove_output("b"))
     refused(ed, TargetError, "'q'", lambda e: e.remove_output("q"))
+    refused(ed, TargetError, "2 layers", lambda e: e.remove_output("top", expect=2))
     two = Editor(models.nested()).add_output("backbone/conv2", name="feat")
     refused(
         two,
