@@ -12,7 +12,7 @@ import numpy as np
 from . import _keras
 from .errors import EditError, reason
 from .graph.infer import show_shape
-from .graph.model_graph import LayerId, Ref, TensorSpec, map_refs
+from .graph.model_graph import LayerId, Ref, TensorSpec, map_leaves, map_refs
 from .running import Batch, Run, Side, at_rest, run
 
 SAMPLES = 3
@@ -270,10 +270,12 @@ def _draw_for_opaque(side: Side, size: int) -> Any:
         )
     random = np.random.default_rng(0)
     tables = list(_tables_in(side.model))
-    return keras.tree.map_shape_structure(
+    drawn = keras.tree.map_shape_structure(
         lambda shape: _draw(random, (SAMPLES, *_closed([shape], size)), "float32", tables, ""),
         shapes["input_shape"],
     )
+    # JAX does not know the class of dictionaries that Keras keeps the shapes in.
+    return map_leaves(lambda array: array, drawn)
 
 
 def _tables(side: Side, owner: LayerId, refs: set[Ref]) -> Iterator[int]:

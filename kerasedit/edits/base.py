@@ -156,8 +156,15 @@ class Workspace:
                 )
         paths = self.graph.paths
         self.report.dropped.extend(paths[i] for i in dead if i in paths)
-        models = [self.spec(model) for model in self._around(owner)]
-        models = [_plain(replace(m, net=net) if m.id == owner else m) for m in models]
+        others = net.outputs != self.graph.net_of(owner).outputs
+
+        def changed(spec: LayerSpec) -> LayerSpec:
+            if spec.id == owner:
+                return replace(spec, net=net)
+            # What calls the model is inferred anew where another layer makes its outputs.
+            return _with_stale(spec, owner) if others else spec
+
+        models = [_plain(changed(self.spec(model))) for model in self._around(owner)]
         made_by_class = [m.id for m in models if self.spec(m.id).prototype is not None]
         self.graph = self.graph.with_layers(*models)
         for model in made_by_class:
@@ -252,6 +259,13 @@ class Workspace:
         mine.sliced += found.sliced
         self.report.dropped += found.lost
         self.report.warnings += found.untied
+
+
+def _with_stale(spec: LayerSpec, layer: LayerId) -> LayerSpec:
+    """A model in which every call of a layer is to be inferred anew."""
+    assert spec.net is not None
+    calls = [replace(c, stale=True) if c.layer == layer else c for c in spec.net.calls]
+    return replace(spec, net=replace(spec.net, calls=tuple(calls)))
 
 
 def _plain(spec: LayerSpec) -> LayerSpec:

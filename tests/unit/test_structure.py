@@ -205,6 +205,23 @@ def test_remove_a_whole_nested_model() -> None:
     assert same(ed.model.get_layer("head").get_weights()[1], bias)
 
 
+def test_another_last_layer_inside_a_nested_model_changes_what_follows() -> None:
+    """Its shape was known before, and is none of the nested model so far."""
+    z = keras.Input((4,), name="z")
+    h = layers.Dense(4, name="same")(layers.Dense(3, name="small")(z))
+    inner = keras.Model(z, h, name="inner")
+    x = keras.Input((4,), name="x")
+    model = models.scramble(keras.Model(x, layers.Dense(2, name="top")(inner(x))))
+    ed = Editor(model)
+    models.refused(ed, ShapeMismatch, "'top/kernel'", lambda e: e.remove("inner/same"))
+    plan = ed.preview.remove("inner/same", on_mismatch="slice")
+    assert plan.sliced == ("top/kernel",)
+    assert plan.shape_changes == (("inner", (None, 4), (None, 3)),)
+    ed.remove("inner/same", on_mismatch="slice")
+    batch = data(3, 4)
+    assert same(out(ed.model, batch), ed.model.get_layer("top")(inner.get_layer("small")(batch)))
+
+
 def test_remove_keeps_masks_going() -> None:
     model, x = models.masked(), ZOO["masked"][1]()
     ed = Editor(model).remove("drop")
