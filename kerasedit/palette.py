@@ -90,14 +90,21 @@ def palette_classes(custom_objects: Mapping[str, Any] | None = None) -> dict[str
             alias = getattr(keras.layers, cls.__name__, None) is cls and cls.__name__ != name
             if not alias:
                 found[name] = cls
-    for name, cls in {**keras.saving.get_custom_objects(), **(custom_objects or {})}.items():
-        if (
-            inspect.isclass(cls)
-            and issubclass(cls, keras.Layer)
-            and not issubclass(cls, keras.Model)
-        ):
-            found[name.rsplit(">", 1)[-1]] = cls
+    for cls in filter(_is_layer, keras.saving.get_custom_objects().values()):
+        full_name = keras.saving.get_registered_name(cls)
+        # `keras_hub>RMSNormalization` must not stand where Keras's own layer of that name does.
+        short = full_name.rsplit(">", 1)[-1]
+        found[full_name if found.get(short, cls) is not cls else short] = cls
+    for name, cls in (custom_objects or {}).items():
+        if _is_layer(cls):
+            found[name.rsplit(">", 1)[-1]] = cls  # given by hand: meant to go first
     return dict(sorted(found.items()))
+
+
+def _is_layer(cls: Any) -> bool:
+    return (
+        inspect.isclass(cls) and issubclass(cls, keras.Layer) and not issubclass(cls, keras.Model)
+    )
 
 
 def palette(custom_objects: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

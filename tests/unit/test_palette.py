@@ -67,6 +67,22 @@ def test_registered_custom_layers_are_offered() -> None:
     assert block.describe() == "Twice"
 
 
+def test_a_registered_layer_does_not_stand_where_keras_s_own_does() -> None:
+    @keras.saving.register_keras_serializable(package="Other")
+    class RMSNormalization(keras.layers.RMSNormalization):
+        pass
+
+    classes = palette_classes()
+    assert classes["RMSNormalization"] is keras.layers.RMSNormalization
+    assert classes["Other>RMSNormalization"] is RMSNormalization
+    assert palette_classes({"RMSNormalization": RMSNormalization})["RMSNormalization"] is (
+        RMSNormalization
+    )
+    names = ["RMSNormalization", "Other>RMSNormalization"]
+    block = read_block([{"class_name": name, "config": {}} for name in names])
+    assert [block.layers[i].cls for i in block.members] == [classes[name] for name in names]
+
+
 def test_a_block_is_made_with_its_arguments() -> None:
     block = read_block(
         [

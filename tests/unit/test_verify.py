@@ -515,6 +515,7 @@ def test_what_is_drawn_for_other_kinds_of_inputs() -> None:
     assert ed.verify(given).samples == 2
 
 
+@pytest.mark.tensorflow
 def test_texts_have_to_be_given() -> None:
     words = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot", name="look")
     x = keras.Input((1,), dtype="string", name="text")

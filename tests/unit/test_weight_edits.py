@@ -354,7 +354,8 @@ def test_weights_inside_models_wrappers_and_cells() -> None:
     i = keras.Input((3, 4), name="x")
     h = layers.TimeDistributed(layers.Dense(4, name="d"), name="td")(i)
     h = layers.Bidirectional(layers.LSTM(2, return_sequences=True), name="bi")(h)
-    wrapped = models.scramble(keras.Model(i, layers.RNN([layers.GRUCell(2)], name="rnn")(h)))
+    cells = [layers.GRUCell(2), layers.LSTMCell(3)]
+    wrapped = models.scramble(keras.Model(i, layers.RNN(cells, name="rnn")(h)))
     ed = Editor(wrapped).scale_weights("**", 0.0, weight="bias")
     for view in ed.layers:
         for weight in view.weights:
@@ -483,7 +484,9 @@ def test_what_layers_share_is_changed_once() -> None:
 # -- kinds of models -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", pytest.param("float64", marks=pytest.mark.tensorflow)]
+)
 def test_other_precisions(dtype: str) -> None:
     i = keras.Input((4,), dtype=dtype, name="x")
     d = layers.Dense(3, dtype=dtype, name="d")
@@ -614,6 +617,7 @@ def test_a_functional_subclass_keeps_its_class() -> None:
 # -- training ------------------------------------------------------------------------------------
 
 
+@pytest.mark.tensorflow
 def test_scaling_between_the_steps_of_a_training_loop_of_ones_own() -> None:
     import tensorflow as tf
 
