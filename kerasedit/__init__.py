@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .editor import Editor
     from .plan import Plan
     from .recipe import Recipe
+    from .training.live import LiveEdit
+    from .training.stages import Plateau, Stage, top_down
     from .verify import Verification
     from .weights.histogram import Histogram, histogram
     from .widgets.editor_widget import EditorWidget
@@ -24,11 +26,15 @@ _PLACES = {
     "Editor": ".editor",
     "EditorWidget": ".widgets.editor_widget",
     "Histogram": ".weights.histogram",
+    "LiveEdit": ".training.live",
     "Plan": ".plan",
+    "Plateau": ".training.stages",
     "Recipe": ".recipe",
+    "Stage": ".training.stages",
     "diff": ".differences",
     "Verification": ".verify",
     "histogram": ".weights.histogram",
+    "top_down": ".training.stages",
 }
 
 
@@ -56,14 +62,18 @@ __all__ = [
     "Editor",
     "EditorWidget",
     "Histogram",
+    "LiveEdit",
     "NameTaken",
     "Plan",
+    "Plateau",
     "Recipe",
     "ShapeMismatch",
+    "Stage",
     "StructureError",
     "TargetError",
     "Verification",
     "diff",
     "edit",
     "histogram",
+    "top_down",
 ]

@@ -11,11 +11,13 @@ import copy
 import functools
 import io
 import random
+import struct
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import keras
@@ -25,6 +27,7 @@ from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 from keras.src.ops.function import Function
 from keras.src.saving import saving_lib
+from keras.src.utils.tracking import DotNotTrackScope
 
 from .graph.model_graph import map_leaves
 
@@ -600,48 +603,260 @@ def copy_wrapped_metric(metric: Any) -> Any:
     return fresh
 
 
-def swap_optimizer(model: Any, optimizer: Any) -> None:
-    """Another optimizer for a compiled model; metrics and their state stay.
+def training_state(model: Any) -> tuple[Any, ...]:
+    """All that a train function holds of a model once it is traced: flags, slots, settings.
 
-    `compile` would make new metrics.
+    Keras makes another `_compile_config` at each `compile`.
     """
-    model.optimizer = optimizer
-    model._compile_config.config["optimizer"] = optimizer
-    renew_train_function(model)
+    optimizer = model.optimizer
+    known = isinstance(optimizer, keras.optimizers.Optimizer)
+    own, parts = (optimizer.variables, _parts(optimizer)) if known else ((), ())
+    return (
+        tuple(layer.trainable for layer in model._flatten_layers()),
+        tuple(variable.trainable for variable in model.variables),
+        Identical((optimizer, *own)),
+        Identical((model._compile_config, *(vars(p).get("update_step") for p in parts))),
+        model.run_eagerly,
+        model.jit_compile,
+    )
+
+
+class Identical:
+    """Objects that are kept, and equal only to the very same ones."""
+
+    def __init__(self, objects: Iterable[Any]) -> None:
+        self._objects = tuple(objects)
+        self._ids = tuple(map(id, self._objects))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identical) and self._ids == other._ids
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
 
 
 def renew_train_function(model: Any) -> None:
     """Makes Keras trace anew: the train function holds the flags and slots it was traced with.
 
-    Keras 3.15 keeps the flags of the last `compile` to warn when they changed; here nothing is amiss.
+    Not set to None: a `fit` that is running would call it.
     """
+    acknowledge_flags(model)
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+
+
+def acknowledge_flags(model: Any) -> None:
+    """Keras 3.15 keeps the flags of the last `compile` to warn when they changed; nothing is amiss."""
     if hasattr(model, "_compiled_trainable_state"):
         model._compiled_trainable_state = {
             layer: layer.trainable for layer in model._flatten_layers()
         }
-    if model.train_function is not None:
-        # Not set to None: a `fit` that is running would call it.
-        model.make_train_function(force=True)
 
 
 def slots_of(optimizer: Any) -> dict[int, dict[str, Any]]:
-    """The variables of an optimizer that belong to model variables: `{id(variable): {name: slot}}`.
+    """The variables of an optimizer that belong to model variables: `{id(variable): {name: slot}}`."""
+    found: dict[int, dict[str, Any]] = {}
+    for part in _parts(optimizer):
+        for owner, name, slot, _ in _slots(part):
+            found.setdefault(id(owner), {})[name] = slot
+    return found
+
+
+ACCUMULATED = "_accumulated_gradients"  # the name of slots that sum up gradients for an update
+
+
+def updates_made(optimizer: Any) -> tuple[int, ...]:
+    """How often an optimizer changed weights: with accumulation not at each batch."""
+    return tuple(_number(part.iterations) for part in _parts(optimizer))
+
+
+def steps_made(optimizer: Any) -> int:
+    """How many batches an optimizer was given; one that wraps another leaves the counting to it."""
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return 0
+    return max(_number(part._iterations) for part in _parts(optimizer))
+
+
+def _number(variable: Any) -> int:
+    """The value of a counter, also of one that several devices have."""
+    return int(keras.ops.convert_to_numpy(variable))
+
+
+def sync_state(model: Any) -> None:
+    """Writes to the variables what a `fit` on JAX has in its hands; elsewhere they are up to date."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+def _slots(part: Any) -> Iterator[tuple[Any, str, Any, Callable[[Any], None]]]:
+    """`(model variable, name, slot, put another in its place)` for each slot of a single optimizer.
 
     Keras's optimizers hold slots in lists with a place for each model variable, and find them by
     position. The slots themselves are only named after the variable, whose name others may share.
     """
-    found: dict[int, dict[str, Any]] = {}
+    owners = part._trainable_variables
+    for name, held in list(vars(part).items()):
+        if name in ("_variables", "_trainable_variables"):
+            continue
+        if not isinstance(held, list) or len(held) != len(owners):
+            continue
+        for number, (owner, slot) in enumerate(zip(owners, held, strict=True)):
+            if isinstance(slot, keras.Variable):
+                yield owner, name, slot, functools.partial(held.__setitem__, number)
+
+
+def build_optimizer(optimizer: Any, variables: list[Any]) -> None:
+    """Makes an optimizer's slots, as its first step would."""
+    with _strategy(optimizer):
+        optimizer.build(variables)
+
+
+def has_slots_for(optimizer: Any, variables: Iterable[Any]) -> bool:
+    """Whether a built optimizer has slots for exactly these variables, in their order."""
+    return list(map(id, optimizer._trainable_variables)) == list(map(id, variables))
+
+
+def _strategy(optimizer: Any) -> contextlib.AbstractContextManager[Any]:
+    """The scope in which TensorFlow makes variables for all devices that an optimizer works on."""
+    strategy = getattr(optimizer, "_distribution_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def refit_slots(
+    optimizer: Any, variables: list[Any], aside: Callable[[Any], Mapping[str, Any] | None]
+) -> None:
+    """Slots for exactly these variables, in their order, in a built optimizer.
+
+    Each slot that there is stays the same object, and so does what belongs to no variable, so what
+    was traced with them goes on. Keras has no way to add slots; `build` makes all of them anew.
+
+    Args:
+        optimizer: it is changed in place, or not at all if this fails.
+        variables: the model variables that train.
+        aside: gives the slots, or their values, of a variable that has none in the optimizer;
+            None where it starts as Keras starts it.
+    """
+    known = slots_of(optimizer)
+    parts = _parts(optimizer)
+    before = [
+        (part, dict(vars(part)), list(_store(part)), dict(part._trainable_variables_indices))
+        for part in parts
+    ]
+    try:
+        for part in parts:
+            _keep(part, [])
+            part._trainable_variables_indices.clear()
+            vars(part)["built"] = False
+            # A part that gets no variable is not built anew.
+            vars(part)["_trainable_variables"] = []
+        with _strategy(optimizer):
+            optimizer.build(variables)
+            for part, attributes, variables_before, _ in before:
+                slots = {id(slot) for own in known.values() for slot in own.values()}
+                _restore(part, attributes, variables_before, slots, known, aside)
+    except BaseException:
+        for part, attributes, variables_before, indices in before:
+            vars(part).update(attributes)
+            _keep(part, variables_before)
+            part._trainable_variables_indices.clear()
+            part._trainable_variables_indices.update(indices)
+        raise
+
+
+def _restore(
+    part: Any,
+    attributes: Mapping[str, Any],
+    variables: list[Any],
+    slots: set[int],
+    known: Mapping[int, Mapping[str, Any]],
+    aside: Callable[[Any], Mapping[str, Any] | None],
+) -> None:
+    """Puts what a single optimizer had back in the places of what `build` made instead."""
+    instead: dict[int, Any] = {}
+    for name, value in list(vars(part).items()):
+        had = attributes.get(name)
+        if isinstance(value, keras.Variable) and isinstance(had, keras.Variable):
+            instead[id(value)] = vars(part)[name] = had
+    for owner, name, slot, put in _slots(part):
+        there = (known.get(id(owner)) or aside(owner) or {}).get(name)
+        if there is None or tuple(there.shape) != tuple(slot.shape):
+            if name == "_model_variables_moving_average" and _number(part.iterations) > 0:
+                slot.assign(owner)  # only before the first step is Keras's zero made right by it
+            continue
+        if isinstance(there, keras.Variable):
+            put(there)
+            instead[id(slot)] = there
+        else:
+            slot.assign(there)
+    made = [instead.get(id(variable), variable) for variable in _store(part)]
+    again = {id(variable) for variable in made}
+    _keep(part, [v for v in variables if id(v) not in again and id(v) not in slots] + made)
+
+
+def _store(part: Any) -> list[Any]:
+    """The list of an optimizer's own variables; a wrapped one has further ones of its own."""
+    return part._tracker.config["variables"][1]
+
+
+def _keep(part: Any, variables: list[Any]) -> None:
+    """A new list: TensorFlow saves no list that something was replaced in."""
+    with DotNotTrackScope():
+        part._variables = list(variables)
+    is_variable, _ = part._tracker.config["variables"]
+    part._tracker.config["variables"] = (is_variable, part._variables)
+    part._tracker.stored_ids["variables"] = {id(variable) for variable in variables}
+
+
+def optimizer_number(optimizer: Any, value: float) -> keras.Variable:
+    """A number that steps of an optimizer read and do not change."""
+    with _strategy(optimizer):
+        return keras.Variable(value, dtype="float32", trainable=False)
+
+
+def wrap_update_steps(optimizer: Any, factors: Mapping[int, tuple[Any, keras.Variable]]) -> None:
+    """Multiplies the learning rate of variables, given by `id` with a factor each.
+
+    `update_step` is public; set on the object and past Keras's tracking, as the factors are no
+    variables of the optimizer. Without factors the optimizer is as it was.
+    """
     for part in _parts(optimizer):
-        owners = part._trainable_variables
-        for name, held in vars(part).items():
-            if name in ("_variables", "_trainable_variables"):
-                continue
-            if not isinstance(held, (list, tuple)) or len(held) != len(owners):
-                continue
-            for owner, slot in zip(owners, held, strict=True):
-                if isinstance(slot, keras.Variable):
-                    found.setdefault(id(owner), {})[name] = slot
+        vars(part).pop("update_step", None)
+        if not factors:
+            continue
+        by_key = {part._var_key(variable): factor for variable, factor in factors.values()}
+        plain = part.update_step
+
+        def update_step(
+            gradient: Any,
+            variable: Any,
+            learning_rate: Any,
+            part: Any = part,
+            plain: Any = plain,
+            by_key: Mapping[Any, keras.Variable] = by_key,
+        ) -> Any:
+            factor = by_key.get(part._var_key(variable))
+            if factor is not None:
+                rate = keras.ops.convert_to_tensor(learning_rate)
+                learning_rate = rate * keras.ops.cast(factor, rate.dtype)
+            return plain(gradient, variable, learning_rate)
+
+        vars(part)["update_step"] = update_step
+
+
+def gradient_averages(optimizer: Any) -> dict[int, Any]:
+    """The slots that hold a moving average of a variable's gradients, by `id(variable)`."""
+    kinds = ("Adam", "AdamW", "Nadam", "Adamax", "Lamb", "Lion")
+    names = ("_momentums", "_m")
+    found: dict[int, Any] = {}
+    for part in _parts(optimizer):
+        if type(part).__name__ in kinds and part.built:
+            found.update({id(o): slot for o, name, slot, _ in _slots(part) if name in names})
     return found
+
+
+def uses_average(optimizer: Any) -> bool:
+    """Whether an optimizer keeps a moving average of the weights (`use_ema`)."""
+    return any(getattr(part, "use_ema", False) for part in _parts(optimizer))
 
 
 def _parts(optimizer: Any) -> list[Any]:
@@ -708,7 +923,19 @@ def known_attributes() -> Iterator[None]:
         global_state.set_global_attribute(name, before)
 
 
-def load_state(model: Any, file: Path, *, leave: Iterable[Any]) -> None:
+def model_in(file: Path, custom_objects: Mapping[str, Any], safe_mode: bool) -> Any:
+    """The model that a `.keras` file tells of, not compiled; its state is loaded by `load_state`.
+
+    `keras.saving.load_model` loads that too, by a copy of all of it in memory.
+    """
+    with zipfile.ZipFile(file) as archive:
+        config = archive.read("config.json")
+    return saving_lib._model_from_config(
+        config, dict(custom_objects), compile=False, safe_mode=safe_mode
+    )
+
+
+def load_state(model: Any, file: Path, *, leave: Iterable[Any] = ()) -> None:
     """Loads the state that a `.keras` file has for a model and what hangs on it.
 
     `model.load_weights` does it too and takes minutes for some GB, as it reads inside of the archive.
@@ -719,23 +946,73 @@ def load_state(model: Any, file: Path, *, leave: Iterable[Any]) -> None:
     Raises:
         ValueError: something of it cannot be loaded.
     """
-    with zipfile.ZipFile(file) as archive:
-        store = saving_lib.H5IOStore(io.BytesIO(archive.read("model.weights.h5")))
     failed: dict[int, Any] = {}
-    try:
+    with contextlib.ExitStack() as stack:
+        archive = stack.enter_context(zipfile.ZipFile(file))
+        weights = _weights_in(archive, file)
+        stack.callback(weights.close)
+        assets = None
+        if any(name.startswith("assets/") for name in archive.namelist()):
+            assets = saving_lib.DiskIOStore("assets", archive=archive, mode="r")
+            stack.callback(assets.close)
         saving_lib._load_state(
             model,
-            weights_store=store,
-            assets_store=None,
+            weights_store=weights,
+            assets_store=assets,
             inner_path="",
             visited_saveables={id(layer) for layer in leave},
             failed_saveables=set(),
             error_msgs=failed,
         )
-    finally:
-        store.close()
     if failed:
         raise ValueError(f"{len(failed)} objects could not be loaded")
+
+
+def _weights_in(archive: zipfile.ZipFile, file: Path) -> Any:
+    """Keras's store of the weights in a `.keras` file, read where they are."""
+    name = "model.weights.h5"
+    member = _Member(archive.getinfo(name), file)
+    # All that the store asks of an archive is to open the file inside.
+    return saving_lib.H5IOStore(name, SimpleNamespace(open=lambda *_: member))
+
+
+class _Member(io.RawIOBase):
+    """A file in an archive, not compressed, at its place there.
+
+    Python's own way back in such a file is to read it again from its start.
+    """
+
+    def __init__(self, info: zipfile.ZipInfo, file: Path) -> None:
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"'{info.filename}' is compressed")
+        self._file = open(file, "rb")  # noqa: SIM115, closed with this one
+        self._file.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", self._file.read(4))
+        self._start = info.header_offset + 30 + name + extra
+        self._size = info.file_size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = memoryview(buffer)[: max(0, self._size - self._at)]
+        self._file.seek(self._start + self._at)
+        if self._file.readinto(wanted) != len(wanted):
+            raise EOFError(f"'{self._file.name}' is shorter than it was")
+        self._at += len(wanted)
+        return len(wanted)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 # -- files of preprocessing layers ---------------------------------------------------------------

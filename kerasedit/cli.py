@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from .names import visible
+
 COPY = "kerasedit-quickstart.ipynb"
 
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
     except Failure as failure:
-        print(f"kerasedit: {failure}", file=sys.stderr)
+        print(f"kerasedit: {visible(str(failure))}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. What is still buffered goes nowhere, quietly.
@@ -75,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run code that IN holds (a Lambda layer); trust it first",
     )
+    apply.add_argument(
+        "--no-compile",
+        action="store_true",
+        help="leave out how IN was compiled, such as a loss that Keras cannot read from an .h5 file",
+    )
     apply.set_defaults(run=_apply)
 
     demo = commands.add_parser(
@@ -99,7 +106,7 @@ def _summary(options: argparse.Namespace) -> None:
     from kerasedit import EditError, Editor
 
     try:
-        Editor(options.file).summary()  # prints it
+        Editor(options.file, compile=False).summary()  # prints it
     except EditError as error:
         raise Failure(error) from error
 
@@ -122,7 +129,10 @@ def _apply(options: argparse.Namespace) -> None:
 
     try:
         editor = Recipe.load(options.recipe).apply(
-            options.source, on_error=options.on_error, safe_mode=not options.unsafe
+            options.source,
+            on_error=options.on_error,
+            safe_mode=not options.unsafe,
+            compile=not options.no_compile,
         )
         print(editor.replay)
         editor.save(options.result)

@@ -19,14 +19,17 @@ from .edits.base import NewValues, Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
 from .graph.build import LayerState
-from .graph.model_graph import Entry, LayerId, ModelGraph
+from .graph.model_graph import Entry, LayerId, ModelGraph, VariableSpec
 from .graph.read import read_model
 from .handback import bind
 from .methods import EditMethods
+from .names import listed
 from .plan import Plan, make_plan
 from .rebuilt import RebuiltCopy
 from .running import Side
 from .targets import as_data, select
+from .training.monitor import Monitor
+from .training.run import Run
 from .verify import Verification, verify_copy, verify_loaded
 from .views import LayerView
 from .weights.bank import SlotKey
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from .differences import Diff
     from .recipe import Recipe
     from .replay import Replay
+    from .training.live import LiveEdit
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,8 @@ class Editor(EditMethods["Editor"]):
         self._revision = 0
         self._subscribers: list[Callable[[Event], Any]] = []
         self._shown: Any = None
+        self._gathering = False
+        self._monitor = Monitor()
         self.replay: Replay | None = None
         self.preview = Preview(self)
         if graph.net.opaque:
@@ -246,6 +252,7 @@ class Editor(EditMethods["Editor"]):
 
     def _run(self, make: Callable[[], Edit]) -> Editor:
         with self.lock:
+            self.training()
             self._take(make())
             return self
 
@@ -269,6 +276,11 @@ class Editor(EditMethods["Editor"]):
                 "The editor works on the model itself (in_place=True), so only flags and weights "
                 "can be edited. Open it without in_place=True to edit the structure of a copy."
             )
+        structural = work.graph.structure != self._graph.structure
+        if self._waits(
+            edit.describe(), structural, bool(work.values), lambda: self._run(lambda: edit)
+        ):
+            return
         values = self._new_values(work)
         self._copy.deposit(work.states)
         edit = edit.recorded({v.path: keras.ops.convert_to_numpy(v.after) for v in values})
@@ -359,7 +371,7 @@ class Editor(EditMethods["Editor"]):
     def _move(self, graph: ModelGraph) -> None:
         """Makes another graph the current one. Flags act on the built copy at once."""
         before, self._graph = self._graph, graph
-        self._copy.follow(graph)
+        self._copy.follow(graph, gather=self._gathering)
         before.rest(graph)
 
     def _give(self, values: list[tuple[ValueChange, Any]]) -> None:
@@ -399,8 +411,11 @@ class Editor(EditMethods["Editor"]):
             EditError: there are fewer steps.
         """
         with self.lock:
+            self.training()
             self._check_steps(n, len(self._done), "undo")
             steps = self._done[: -n - 1 : -1]
+            if self._step_waits("undo", steps, lambda: self.undo(n)):
+                return self
             with self._all_or_nothing():
                 trained = [path for step in steps for path in self._take_back(step)]
                 del self._done[-n:]
@@ -416,8 +431,11 @@ class Editor(EditMethods["Editor"]):
             EditError: there are fewer.
         """
         with self.lock:
+            self.training()
             self._check_steps(n, len(self._undone), "redo")
             steps = self._undone[: -n - 1 : -1]
+            if self._step_waits("redo", steps, lambda: self.redo(n)):
+                return self
             with self._all_or_nothing():
                 trained = [path for step in steps for path in self._make_again(step)]
                 del self._undone[-n:]
@@ -444,9 +462,12 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             if self._transaction is not None:
                 raise EditError("reset cannot be used inside a transaction.")
+            self.training()
             values = self._values_from_before()
             if self._graph is not self._source_graph or values:
-                self._push(_Step(None, self._graph, self._source_graph, values=values))
+                step = _Step(None, self._graph, self._source_graph, values=values)
+                if not self._step_waits("reset", [step], self.reset):
+                    self._push(step)
             return self
 
     def _values_from_before(self) -> tuple[ValueChange, ...]:
@@ -469,6 +490,7 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             if self._transaction is not None:
                 raise EditError("A transaction is open already.")
+            self.training()
             before, mark = self._graph, len(self._done)
             self._transaction = []
             try:
@@ -508,6 +530,154 @@ class Editor(EditMethods["Editor"]):
                 if reached is not start:
                     self._announce("undo", _Step(None, reached, start))
                 raise
+
+    # -- training --------------------------------------------------------------------------------
+
+    def live(self, **options: Any) -> LiveEdit:
+        """A callback for `ed.model.fit`: what is frozen and unfrozen meanwhile holds from the next
+        batch on.
+
+        Args:
+            options: those of `LiveEdit`.
+        """
+        from .training.live import LiveEdit
+
+        return LiveEdit(self, **options)
+
+    @property
+    def monitor(self) -> Monitor:
+        """What is known of the training that a live callback tells of."""
+        return self._monitor
+
+    def training(self) -> Run | None:
+        """The `fit` with a live callback that is under way; None where there is none.
+
+        What one that was interrupted left to do is done.
+        """
+        run = self._copy.run
+        if run is None or run.under_way():
+            return run
+        self.end_training(run)
+        return None
+
+    def begin_training(self, run: Run) -> None:
+        """Lets edits wait for a `fit`.
+
+        Raises:
+            EditError: the model is in training already.
+        """
+        with self.lock:
+            if self.training() is not None:
+                raise EditError("ed.model is in training already; one fit at a time can be edited.")
+            self._copy.run = run
+            self._copy.functions.note(self._copy.latest)
+
+    def end_training(self, run: Run) -> None:
+        """Does what waited for the end of a `fit`."""
+        with self.lock:
+            if self._copy.run is not run:
+                return
+            self._copy.run = None
+            run.end()
+            graph = run.flags(now=True)
+            if graph is not None:
+                self._copy.set_flags(graph)
+            self._monitor.end()
+            for work in run.rest():
+                try:
+                    work()
+                except EditError as problem:
+                    warnings.warn(
+                        f"An edit that waited for fit to end was not made: {problem}", stacklevel=3
+                    )
+
+    def ready_to_train(self) -> None:
+        """Takes in flags set by hand on `ed.model`, and gives its optimizer slots for what trains."""
+        with self.lock:
+            by_hand = self._copy.flags_set_by_hand()
+            for value, method in ((False, self.freeze), (True, self.unfreeze)):
+                paths = [path for path, flag in by_hand.items() if flag is value]
+                if paths:
+                    method(*paths)
+            self._copy.ready_optimizer()
+
+    def set_flags(self, graph: ModelGraph) -> tuple[ModelGraph, bool]:
+        """On the thread of `fit`, between batches: the flags of a graph for the model in training.
+
+        Nothing is locked, so that `fit` never waits for whoever holds the lock.
+
+        Returns:
+            The graph with the flags from before, and whether the next step has to be traced.
+        """
+        before = self._copy.graph
+        return before, self._copy.set_flags(graph)
+
+    def renew_train_function(self) -> None:
+        """On the thread of `fit`: the next step is traced as optimizer and flags are now."""
+        self._copy.functions.choose(self._copy.latest)
+
+    def live_variable(self, layer: LayerId, spec: VariableSpec) -> Any | None:
+        """The variable of `ed.model` that a specification stands for."""
+        live = self._copy.live(layer)
+        index = (self._graph.layers[layer].variables or ()).index(spec)
+        return None if live is None else _keras.named_variables(live)[index][1]
+
+    def variables_at(self, path: str) -> list[Any]:
+        """The variables of the layer of `ed.model` at a path."""
+        live = self._copy.live(self._graph.by_path[path].layer)
+        return [] if live is None else list(live.variables)
+
+    @property
+    def applied_graph(self) -> ModelGraph:
+        """The graph with the flags that `ed.model` has: in training, those of the last batch."""
+        return self._copy.graph if self._copy.run is not None else self._graph
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Flags that are set inside may wait a moment for more, where a `fit` is under way."""
+        with self.lock:
+            before, self._gathering = self._gathering, True
+            try:
+                yield
+            finally:
+                self._gathering = before
+
+    def _waits(self, what: str, structural: bool, weights: bool, again: Callable[[], Any]) -> bool:
+        """Puts off, while `fit` runs, what must not be done in the middle of a step.
+
+        Raises:
+            StructureError: the structure cannot change during `fit`.
+            EditError: a transaction would be torn apart.
+        """
+        run = self._copy.run
+        if run is None or not (structural or (weights and not run.here())):
+            return False
+        if self._transaction is not None and (run.queue_structure or not structural):
+            raise EditError(
+                f"{what}: while fit runs, edits of weights and structure are made one by one, "
+                "not in a transaction."
+            )
+        if not structural:
+            run.between(again)
+        elif run.queue_structure:
+            run.at_end(again)
+        else:
+            raise StructureError(
+                f"{what}: the structure cannot change while fit runs. Make this edit after it, or "
+                "train with ed.live(structure='queue'), which makes it when fit has ended."
+            )
+        return True
+
+    def _step_waits(self, what: str, steps: list[_Step], again: Callable[[], Any]) -> bool:
+        structural = any(s.before.structure != s.after.structure for s in steps)
+        return self._waits(what, structural, any(s.values for s in steps), again)
+
+    def _not_in_training(self, what: str) -> None:
+        if self.training() is not None:
+            raise EditError(
+                f"The model cannot be {what} while fit changes it. Do it after fit; to save it in "
+                "between there is keras.callbacks.ModelCheckpoint."
+            )
 
     # -- recipes ---------------------------------------------------------------------------------
 
@@ -555,6 +725,7 @@ class Editor(EditMethods["Editor"]):
             StructureError: a layer cannot be made again from its configuration.
         """
         with self.lock:
+            self.training()
             return self._copy.model(self._graph, self._reachable)
 
     def _reachable(self) -> set[LayerId]:
@@ -639,6 +810,7 @@ class Editor(EditMethods["Editor"]):
                 file survives.
         """
         with self.lock:
+            self._not_in_training("saved")
             source, copy = self._sides()
 
             def check(loaded: keras.Model) -> None:
@@ -703,6 +875,7 @@ class Editor(EditMethods["Editor"]):
             EditError: neither model takes the inputs, or none can be drawn.
         """
         with self.lock:
+            self._not_in_training("verified")
             return verify_copy(*self._sides(), inputs, custom_objects=self._custom_objects)
 
     def _sides(self) -> tuple[Side | None, Side]:
@@ -846,9 +1019,8 @@ def _same_bits(a: Any, b: Any) -> bool:
 
 def _warn_of_trained(paths: list[str]) -> None:
     if paths:
-        more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
         warnings.warn(
-            f"The weights {', '.join(paths[:5])}{more} were trained since; they have the values from "
+            f"The weights {listed(paths, 5)} were trained since; they have the values from "
             "before that again.",
             stacklevel=3,
         )

@@ -38,13 +38,15 @@ def load_model(
     """A Keras model from a `.keras` or `.h5` file.
 
     Raises:
-        ModelFileError: the file is missing, truncated, no Keras model, or needs unsafe loading.
+        ModelFileError: the file is missing, truncated, no Keras model, needs unsafe loading, or
+            would unpack to far more than it is.
     """
     file = Path(path)
     if not os.path.exists(file):
         raise ModelFileError(f"There is no file '{file}'.")
     if file.suffix.lower() not in SUFFIXES:
         raise ModelFileError(f"'{file}' is no model file: {', '.join(SUFFIXES)} are read.")
+    _refuse_bomb(file)
     try:
         with _keras.deep_enough(_count_layers(file)):
             model = open_model(
@@ -57,13 +59,34 @@ def load_model(
                 f"'{file}' holds code (a Lambda layer), which is not run unless you trust the file: "
                 "pass safe_mode=False if you do."
             ) from problem
+        hint = ""
+        if compile and file.suffix.lower() != ".keras":
+            hint = ", or compile=False (--no-compile in a shell) where a loss was given by name"
         raise ModelFileError(
-            f"'{file}' cannot be read as a Keras model; it may be damaged, or need custom_objects=. "
-            f"Keras said: {text[:400]}"
+            f"'{file}' cannot be read as a Keras model; it may be damaged, or need custom_objects="
+            f"{hint}. Keras said: {reason(problem)}"
         ) from problem
     if not isinstance(model, keras.Model):
         raise ModelFileError(f"'{file}' holds a {type(model).__name__}, not a Keras model.")
     return model
+
+
+_ALWAYS = 1 << 30  # bytes that a file may unpack to, however small it is
+_RATIO = 20  # Keras itself packs nothing
+
+
+def _refuse_bomb(file: Path) -> None:
+    """Raises where a small archive would fill the memory; what is no archive, Keras will tell."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except Exception:
+        return
+    if size > max(_ALWAYS, _RATIO * file.stat().st_size):
+        raise ModelFileError(
+            f"'{file}' is {file.stat().st_size >> 10:,} KiB and would unpack to {size >> 20:,} MiB, "
+            "which no model does. If you trust it, unpack it, and pack it without compression."
+        )
 
 
 def _count_layers(file: Path) -> int:

@@ -1,10 +1,12 @@
-"""Python's search for garbage, put off while many objects are made at once."""
+"""Python's search for garbage: put off while many objects are made at once, not too long after."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -21,3 +23,23 @@ def put_off() -> Iterator[None]:
     finally:
         if searching:
             gc.enable()
+
+
+class GivenUp:
+    """Models that gave way to others, one after another.
+
+    A model's parts refer to each other, so it goes only when Python searches all objects, and that
+    it does seldom: a dozen models would wait, each with what it was trained to.
+    """
+
+    _MOST = 3
+
+    def __init__(self) -> None:
+        self._waiting: list[weakref.ref[Any]] = []
+
+    def add(self, model: weakref.ref[Any]) -> None:
+        """Searches once there are a few; those that somebody still holds are let be."""
+        self._waiting = [ref for ref in (*self._waiting, model) if ref() is not None]
+        if len(self._waiting) >= self._MOST and gc.isenabled():
+            self._waiting.clear()
+            gc.collect()

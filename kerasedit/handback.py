@@ -38,7 +38,8 @@ def bind(
     where = user_namespace() if namespace is None else namespace
     if where is None:
         raise EditError(
-            "There is no notebook here to hand the model back to. Use ed.model, or pass namespace=."
+            "There is no notebook here to hand the model back to. Use ed.model, or pass "
+            "namespace=globals()."
         )
     holds = where.get(name)
     if name in where and not isinstance(holds, keras.Model) and not overwrite:

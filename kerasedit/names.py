@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from .errors import EditError, NameTaken
 
@@ -55,6 +55,13 @@ def shortened(path: str, limit: int) -> str:
         return path
     head = (limit - 1) // 3
     return f"{path[:head]}…{path[head + 1 - limit :]}"
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Names in a sentence, the first few where they are many."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 def visible(text: str) -> str:

@@ -53,9 +53,13 @@ def without_initial_values(
     settings = _compile_settings(file) if compile else None
     with _keras.known_attributes(), garbage.put_off():
         with _keras.deferred() as pending, _keras.Assignments() as assignments:
-            model = keras.saving.load_model(
-                file, custom_objects=objects, safe_mode=safe_mode, compile=False
-            )
+            if file.suffix == ".keras" and zipfile.is_zipfile(file):
+                model = _keras.model_in(file, objects, safe_mode)
+                _keras.load_state(model, file)
+            else:
+                model = keras.saving.load_model(
+                    file, custom_objects=objects, safe_mode=safe_mode, compile=False
+                )
         with _keras.as_made([model]):
             assignments.carry_out()
             for variable in pending:

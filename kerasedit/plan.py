@@ -11,6 +11,7 @@ from .edits.base import Report
 from .graph.flops import count_flops
 from .graph.infer import show_shape
 from .graph.model_graph import ModelGraph
+from .names import visible
 from .views import count_params, count_trainable, weights_under
 
 
@@ -89,7 +90,7 @@ class Plan:
             train = count_trainable(self.before), count_trainable(self.after)
             if train[1] - train[0] != total[1] - total[0]:  # flags changed, not only layers
                 lines.append(f"  of these train: {train[0]:,} to {train[1]:,}")
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import keras
 
-from . import _keras
+from . import _keras, garbage
 from .graph.build import Built, LayerState, Overlap, build_model, overlaid
 from .graph.flags import set_flag, settle_flags
 from .graph.model_graph import LayerId, ModelGraph
-from .training.compiled import PerOutput, carry_compile, carry_optimizer
+from .training.compiled import PerOutput, carry_compile
+from .training.functions import TrainFunctions
+from .training.run import Run
 from .weights.bank import Bank, SlotKey
 
 Objects = Mapping[LayerId, Any]
@@ -50,9 +53,13 @@ class RebuiltCopy:
         self._latest = Built(source, objects)
         self._graph = graph
         self.built = in_place
+        self._given_up = garbage.GivenUp()
         # What was compiled when the settings could not be carried on: undo may need them again.
         self._compiled_last: tuple[keras.Model, ModelGraph] | None = None
         self._optimizer = getattr(source, "optimizer", None)
+        self.functions = TrainFunctions()
+        self._aside_at: dict[SlotKey, Any] = {}  # how many updates there had been
+        self.run: Run | None = None  # the `fit` that is under way, if one says so
         # Losses and metrics of outputs that undo can bring back.
         self._per_output: PerOutput = {}
 
@@ -66,6 +73,16 @@ class RebuiltCopy:
         if not self.built or self._graph.structure != graph.structure:
             self._rebuild(graph, reachable())
         return self._latest.model
+
+    @property
+    def latest(self) -> keras.Model:
+        """The model that was asked for last."""
+        return self._latest.model
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The graph that the model asked for last was built for, with the flags that it has."""
+        return self._graph
 
     @property
     def layers(self) -> Objects:
@@ -150,9 +167,10 @@ class RebuiltCopy:
         settle_flags(graph, built.layers)
         # A copy that was left uncompiled may have been compiled since.
         carried = self._carry_compile(built, graph) if self.compile or self.built else (None, None)
-        by_hand = self._flags_set_by_hand()
+        by_hand = self.flags_set_by_hand()
         problem, compiled_last = carried
         before = self._graph
+        given_up = weakref.ref(self._latest.model) if self.built else None
         # All or nothing: an interrupt before this leaves what there was, one in it leaves the whole.
         try:
             self._adopt(built, graph, reachable, compiled_last)
@@ -161,12 +179,14 @@ class RebuiltCopy:
             raise
         if before is not graph:
             before.rest(graph)
+        if given_up is not None:
+            self._given_up.add(given_up)
         if problem:
             warnings.warn(problem, stacklevel=4)
         if by_hand:
             warnings.warn(
-                f"The flags of {', '.join(by_hand)} were set on ed.model by hand; the new copy has "
-                "those that the editor knows. Use ed.freeze and ed.unfreeze.",
+                f"The flags of {', '.join(map(repr, by_hand))} were set on ed.model by hand; the new "
+                "copy has those that the editor knows. Use ed.freeze and ed.unfreeze.",
                 stacklevel=4,
             )
 
@@ -184,15 +204,15 @@ class RebuiltCopy:
         if built.model.compiled:
             self._optimizer = built.model.optimizer
 
-    def _flags_set_by_hand(self) -> list[str]:
+    def flags_set_by_hand(self) -> dict[str, bool]:
         """The layers of the latest copy whose flags are no longer those that it was built with."""
-        return [
-            f"'{self._graph.paths[layer_id]}'"
+        return {
+            self._graph.paths[layer_id]: layer.trainable
             for layer_id, layer in (self._latest.layers.items() if self.built else ())
             if layer_id in self._graph.paths
             and isinstance(layer, keras.Layer)
             and layer.trainable != self._graph.flags.get(layer_id, layer.trainable)
-        ]
+        }
 
     def _carry_compile(
         self, built: Built, graph: ModelGraph
@@ -226,25 +246,43 @@ class RebuiltCopy:
 
     # -- flags -----------------------------------------------------------------------------------
 
-    def follow(self, graph: ModelGraph) -> None:
-        """Acts on the model in place where only flags differ; the optimizer follows."""
+    def follow(self, graph: ModelGraph, *, gather: bool = False) -> None:
+        """Acts on the model in place where only flags differ: at once, or in `fit` at the next batch.
+
+        Args:
+            graph: what is wanted.
+            gather: whether, in `fit`, more may be waited for.
+        """
         if not self.built or self._graph.structure != graph.structure:
             return
+        if self.run is not None and self.run.under_way():
+            self.run.want(graph, gather=gather)
+            return
         self._bank.settle()
+        self.set_flags(graph)
+
+    def set_flags(self, graph: ModelGraph) -> bool:
+        """Gives the model the flags of a graph; the optimizer and the train function follow.
+
+        Returns:
+            Whether the next step of training has to be traced.
+        """
         present = {*self._latest.layers, *graph.owners}
         changed = [
             identity
             for identity, flag in graph.flags.items()
             if self._graph.flags.get(identity) != flag and identity in present
         ]
+        before = self._graph
+        _keras.sync_state(self._latest.model)
         try:
             self._set_flags(changed, graph)
+            self._graph = graph
+            return bool(changed) and self._latest.model.compiled and self._refit_optimizer()
         except BaseException:  # an interrupt
-            self._set_flags(changed, self._graph)
+            self._set_flags(changed, before)
+            self._graph = before
             raise
-        self._graph = graph
-        if changed and self._latest.model.compiled:
-            self._refit_optimizer()
 
     def _set_flags(self, identities: list[int], graph: ModelGraph) -> None:
         layers = self._latest.layers
@@ -253,28 +291,60 @@ class RebuiltCopy:
                 set_flag(graph, layers, layer_id)
         settle_flags(graph, layers)
 
-    def _refit_optimizer(self) -> None:
+    def ready_optimizer(self) -> None:
+        """Slots for exactly what trains, before training; the first step is then traced once."""
+        model = self._latest.model
+        optimizer = model.optimizer
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            return
+        if not optimizer.built:
+            _keras.build_optimizer(optimizer, list(model.trainable_variables))
+        elif not _keras.has_slots_for(optimizer, model.trainable_variables):
+            self._refit_optimizer()
+
+    def _refit_optimizer(self) -> bool:
         """After flags changed: slots for exactly what trains, none of what is known lost.
 
         Keras itself would go on training a frozen layer, and not train an unfrozen one.
         """
         model = self._latest.model
-        if model.optimizer is None or not model.optimizer.built:
-            _keras.renew_train_function(model)
-            return
-        self._stash_slots()
-        try:
-            self._optimizer = carry_optimizer(
-                model.optimizer,
-                list(model.trainable_variables),
-                self._slot_values(self._latest.layers, self._graph),
-            )
-        except Exception as problem:
-            _keras.renew_train_function(model)
-            text = f"The optimizer cannot follow; call ed.model.compile(...). The reason: {problem}"
-            warnings.warn(text, stacklevel=7)
-        else:
-            _keras.swap_optimizer(model, self._optimizer)
+        optimizer = model.optimizer
+        if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.built:
+            self._know_optimizer(optimizer)
+            keys = self._bank.variable_keys(self._latest.layers, self._graph)
+            updates = _keras.updates_made(optimizer)
+            before = _keras.slots_of(optimizer)
+            try:
+                _keras.refit_slots(
+                    optimizer, list(model.trainable_variables), self._put_aside(keys, updates)
+                )
+            except Exception as problem:
+                text = "The optimizer cannot follow; call ed.model.compile(...). The reason: "
+                warnings.warn(f"{text}{problem}", stacklevel=7)
+            else:
+                # What is put aside are the slots themselves: train functions hold these.
+                for variable_id in before.keys() - _keras.slots_of(optimizer).keys():
+                    if variable_id in keys:
+                        self._bank.slots[keys[variable_id]] = before[variable_id]
+                        self._aside_at[keys[variable_id]] = updates
+        return self.functions.choose(model)
+
+    def _put_aside(
+        self, keys: Mapping[int, SlotKey], updates: Any
+    ) -> Callable[[Any], Mapping[str, Any] | None]:
+        """Finds the slots of a variable that comes back.
+
+        Gradients that were summed up for an update that the others have made since are dropped.
+        """
+
+        def aside(variable: Any) -> Mapping[str, Any] | None:
+            key = keys.get(id(variable))
+            own = None if key is None else self._bank.slots_for(self._graph, key)
+            if own is None or key is None or self._aside_at.get(key, updates) == updates:
+                return own
+            return {name: slot for name, slot in own.items() if name != _keras.ACCUMULATED}
+
+        return aside
 
     # -- the optimizer's slots -------------------------------------------------------------------
 
@@ -284,16 +354,20 @@ class RebuiltCopy:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None or not model.compiled:
             return
-        if optimizer is not self._optimizer:  # compiled anew: what the old one left is not its own
-            self._bank.slots.clear()
-            self._per_output.clear()
-            self._optimizer = optimizer
+        self._know_optimizer(optimizer)
         keys = self._bank.variable_keys(self._latest.layers, self._graph)
         for variable_id, own in _keras.slots_of(optimizer).items():
             if variable_id in keys:
                 self._bank.slots[keys[variable_id]] = {
                     name: _keras.snapshot(slot) for name, slot in own.items()
                 }
+
+    def _know_optimizer(self, optimizer: Any) -> None:
+        """What an optimizer left is not for one that the model was compiled anew with."""
+        if optimizer is not self._optimizer:
+            self._bank.slots.clear()
+            self._per_output.clear()
+            self._optimizer = optimizer
 
     def _slot_values(
         self, layers: Objects, graph: ModelGraph

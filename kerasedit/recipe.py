@@ -22,9 +22,9 @@ from .blocks import Block
 from .edits import Edit, Reinitialize, Transaction, read_edit
 from .edits.base import check, targets_of
 from .errors import EditError, reason
-from .files import folder_beside
+from .files import SUFFIXES, folder_beside, put_in_place
 from .graph.model_graph import LayerId, ModelGraph
-from .names import shortened, visible
+from .names import listed, shortened, visible
 from .targets import Target, is_glob, target_text
 
 if TYPE_CHECKING:
@@ -200,10 +200,10 @@ class Recipe:
                 # Until the JSON is the new one, the old one has to find what it names.
                 both = {**_arrays_of(file, beside), **arrays}
                 if both:
-                    _replace(folder, beside, lambda stream: write_npz(stream, both))
-                _replace(folder, file, lambda stream: stream.write(text.encode()))
+                    put_in_place(folder, beside, lambda stream: write_npz(stream, both))
+                put_in_place(folder, file, lambda stream: stream.write(text.encode()))
                 if both.keys() != arrays.keys() and arrays:
-                    _replace(folder, beside, lambda stream: write_npz(stream, arrays))
+                    put_in_place(folder, beside, lambda stream: write_npz(stream, arrays))
                 elif not arrays:
                     beside.unlink(missing_ok=True)
         except OSError as problem:
@@ -440,7 +440,7 @@ def _places(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     file = Path(path)
     if file.is_symlink():
         file = file.resolve()
-    if file.suffix == ".npz" or not file.name:
+    if file.suffix in (".npz", ".py", *SUFFIXES) or not file.name:
         raise EditError(
             f"A recipe is a JSON file, and '{file}' is none. Name it 'edits.json', say."
         )
@@ -469,18 +469,6 @@ def _arrays_of(file: Path, beside: Path) -> Arrays:
         return {}
 
 
-def _replace(folder: Path, file: Path, write: Callable[[Any], Any]) -> None:
-    """Writes a file in the folder beside, and puts it in place."""
-    new = folder / file.name
-    with open(new, "wb") as stream:
-        write(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    if file.exists():
-        os.chmod(new, file.stat().st_mode)
-    os.replace(new, file)
-
-
 # -- in words ------------------------------------------------------------------------------------
 
 
@@ -496,9 +484,7 @@ def _line(text: str) -> str:
 
 
 def _paths(paths: tuple[str, ...]) -> str:
-    shown = ", ".join(f"'{_line(path)}'" for path in paths[:_SHOWN])
-    more = len(paths) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown or "nothing"
+    return listed((f"'{_line(path)}'" for path in paths), _SHOWN) or "nothing"
 
 
 def _count(number: int, what: str) -> str:

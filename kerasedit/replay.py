@@ -11,7 +11,7 @@ import numpy as np
 
 from .edits import Edit
 from .errors import EditError, TargetError, reason
-from .names import shortened, visible
+from .names import listed, shortened, visible
 from .recipe import Matched, Recipe, matches, settled
 from .targets import Target, target_text
 
@@ -253,5 +253,4 @@ def _line(text: str) -> str:
 
 
 def _listed(paths: list[str]) -> str:
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-    return ", ".join(f"'{path}'" for path in paths[:5]) + more
+    return listed((f"'{path}'" for path in paths), 5)

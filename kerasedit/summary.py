@@ -6,6 +6,7 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from .graph.model_graph import Entry, LayerId, ModelGraph
+from .names import visible
 from .views import count_params, weights_under
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def summarize(editor: Editor) -> str:
         trains = "-" if view.kind in ("op", "input") else "yes" if view.trainable else "no"
         rows.append(
             (
-                f"{indent}{view.name} ({view.class_name})",
+                f"{indent}{visible(view.name)} ({view.class_name})",
                 str(view.output_shape),
                 f"{view.params:,}",
                 trains,
@@ -63,5 +64,5 @@ def summarize(editor: Editor) -> str:
     total = count_params(graph, graph.root)
     lines.append(f"Total parameters: {total:,} (source: {count_params(source, source.root):,})")
     if gone:
-        lines.append(f"Removed: {', '.join(gone)}")
+        lines.append(f"Removed: {visible(', '.join(gone))}")
     return "\n".join(lines)

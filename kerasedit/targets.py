@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import TargetError
 from .graph.model_graph import Entry, LayerId, ModelGraph
+from .names import listed
 
 Target = Any  # str | int | {"class_name": str} | sequence of these, once it is data
 
@@ -191,8 +192,7 @@ def _nearest(graph: ModelGraph, name: str) -> str:
     near += [p for p in paths if p.rsplit("/", 1)[-1] == leaf and p not in near][:3]
     if near:
         return " Did you mean " + ", ".join(f"'{p}'" for p in near) + "?"
-    shown = ", ".join(paths[:8]) + (", ..." if len(paths) > 8 else "")
-    return f" The model's layers are {shown}."
+    return f" The model's layers are {listed(paths)}."
 
 
 def _by_index(graph: ModelGraph, index: int) -> Entry:
@@ -210,7 +210,8 @@ def _compile(pattern: str) -> re.Pattern[str]:
     while position < len(pattern):
         sign = pattern[position]
         if pattern.startswith("**", position):
-            found = "**/" if pattern.startswith("**/", position) else "**"
+            whole = pattern.startswith("**/", position) and pattern[:position][-1:] in ("", "/")
+            found = "**/" if whole else "**"
             if tokens[-1:] != [found]:
                 tokens += [found]
             position += len(found) - 1
@@ -226,29 +227,36 @@ def _compile(pattern: str) -> re.Pattern[str]:
         else:
             tokens.append(re.escape(sign))
         position += 1
-    if sum(token in ("**", "**/") for token in tokens) > 4:
-        raise TargetError(f"'{pattern:.80}' has too many '**'.")
     try:
         return re.compile(_expression(tokens), re.DOTALL)
     except re.error as problem:
         raise TargetError(f"'{pattern}' is no pattern: {problem}.") from problem
 
 
-_WILD = {"*": "[^/]*", "**": ".*", "**/": "(?:.*/)?"}
-
-
 def _expression(tokens: list[str]) -> str:
-    """The regular expression of a glob's tokens, made so that it does not try for ever."""
-    parts: list[str] = []
-    wild = [i for i, token in enumerate(tokens) if token in _WILD] + [len(tokens)]
-    parts += tokens[: wild[0]]
-    for start, end in itertools.pairwise(wild):
-        between = "".join(tokens[start + 1 : end])
-        # Where a `*` follows, the first place at which the text between them fits is as good as any.
-        if tokens[start] == "*" and tokens[end : end + 1] in (["*"], ["**"]):
-            parts.append(f"(?>[^/]*?{between})")
-        else:
-            parts.append(_WILD[tokens[start]] + between)
+    """The regular expression of a glob's tokens, made so that it does not try for ever.
+
+    Where another `**` follows, the first place at which what is between them fits is as good as any.
+    """
+    crossing = [i for i, token in enumerate(tokens) if token in _LEADS]
+    parts = [_in_level(tokens[: crossing[0]] if crossing else tokens, bool(crossing))]
+    for start, end in itertools.pairwise([*crossing, len(tokens)]):
+        followed = end < len(tokens)
+        found = _LEADS[tokens[start]] + _in_level(tokens[start + 1 : end], followed)
+        parts.append(f"(?>{found})" if followed else found)
+    return "".join(parts)
+
+
+_LEADS = {"**": ".*?", "**/": "(?:.*?/)??"}
+
+
+def _in_level(tokens: list[str], followed: bool) -> str:
+    """The expression of tokens without `**`. Here the same is true of `*`."""
+    stars = [i for i, token in enumerate(tokens) if token == "*"]
+    parts = tokens[: stars[0]] if stars else list(tokens)
+    for start, end in itertools.pairwise([*stars, len(tokens)]):
+        found = "[^/]*?" + "".join(tokens[start + 1 : end])
+        parts.append(f"(?>{found})" if followed or end < len(tokens) else found)
     return "".join(parts)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from . import _keras
 from .errors import EditError, reason
 from .files import save_model
+from .names import visible
 from .probe import Probe, make_probe
 from .running import Side, is_finite, is_number, run
 from .weights.loaded import other_weights
@@ -121,11 +122,11 @@ class Verification:
                 rest = f" and {len(more) - 4} more" if len(more) > 4 else ""
                 lines[-1] += f", then {', '.join(more[:4])}{rest}"
         elif any(check.difference for check in self.outputs.values()):
-            lines.append("  no layer that both models have puts out something else")
+            lines.append("  no layer that the edits left as it was puts out something else")
         if self.nans is not None:
             lines.append(f"  the first layer to put out NaN or Inf is '{self.nans}'")
         lines.append(f"  found with {self.samples} samples")
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ STYLES: dict[str, Callable[[Editor, Script, bool], list[str]]] = {
     "keras": keras_style.write,
 }
 
+_OTHERS = {"keras", "kerasedit", "numpy", "tensorflow", "jax", "torch", *sys.stdlib_module_names}
 
 _WITHOUT = (
     "Weights that were drawn at random are drawn anew, and those that were trained are as they were "
@@ -48,13 +50,18 @@ def _checked(path: str | os.PathLike[str]) -> Path:
     """The file to write (what a link leads to).
 
     Raises:
-        ModelFileError: it is no `.py` file, or in no folder.
+        ModelFileError: it is no `.py` file, is called like a module, or in no folder.
     """
     file = Path(path)
     if file.is_symlink():
         file = file.resolve()
     if file.suffix != ".py":
         raise ModelFileError(f"A script is written to a .py file, not to '{file.name}'.")
+    if file.stem in _OTHERS:
+        raise ModelFileError(
+            f"A script called '{file.name}' would be imported in place of the module {file.stem!r}, "
+            "which it needs itself. Give it another name."
+        )
     if not os.path.isdir(file.parent) or os.path.isdir(file):
         raise ModelFileError(f"'{file}' is no place for a file: it is a folder, or in none.")
     return file

@@ -29,7 +29,7 @@ from ..graph.model_graph import (
     iter_refs,
 )
 from ..graph.rewrite import Draft
-from ..names import free_name
+from ..names import free_name, listed
 from ..palette import check_harmless
 from ..targets import Target, is_pattern, select, target_code
 
@@ -83,8 +83,10 @@ class Workspace:
         """
         found = select(self.graph, target)
         if expect is not None and len(found) != expect:
-            names = ", ".join(entry.path for entry in found) or "none"
-            raise TargetError(f"{expect} layers were expected and the target names {names}.")
+            names = listed(entry.path for entry in found)
+            raise TargetError(
+                f"{expect} layers were expected and the target names {len(found)}: {names}."
+            )
         self.report.matched.append((target, tuple(entry.path for entry in found)))
         return found
 
@@ -96,7 +98,7 @@ class Workspace:
         """
         found = self.find(target, expect)
         if len(found) > 1:
-            names = ", ".join(entry.path for entry in found)
+            names = listed(entry.path for entry in found)
             raise TargetError(f"One layer is needed here and the target names several: {names}.")
         return found[0]
 
@@ -546,7 +548,7 @@ def choose_input(work: Workspace, entry: Entry, call: Call, which: Any, argument
     return chosen[0]
 
 
-def require_free(work: Workspace, owner: LayerId, name: str, path: str) -> None:
+def require_free(work: Workspace, owner: LayerId, name: str, what: str) -> None:
     """Raises `NameTaken` where a layer of the model has the name already."""
     if name in work.names_in(owner):
-        raise NameTaken(f"'{path}' cannot be called '{name}': another layer beside it is.")
+        raise NameTaken(f"{what} cannot be called '{name}': another layer beside it is.")

@@ -98,7 +98,7 @@ class Move(Edit):
     @staticmethod
     def _leave(work: Workspace, entry: Entry, after: Entry) -> None:
         """Takes the layer out of one model, on its way to another."""
-        require_free(work, after.owner, work.spec(entry.layer).name, entry.path)
+        require_free(work, after.owner, work.spec(entry.layer).name, f"'{entry.path}'")
         (call,) = work.calls(entry)
         draft = work.draft_of(entry.owner)
         draft.redirect(Ref(call.id), tensors_of(call)[0])

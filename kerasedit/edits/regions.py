@@ -306,7 +306,7 @@ class Nest(Edit):
         draft = work.draft(first)
         outside = {call.layer for call in draft.calls if call.id not in inside}
         if any(work.spec(layer).name == name for layer in outside):
-            require_free(work, first.owner, name, "the nested model")
+            require_free(work, first.owner, name, "The nested model")
         model = self._model(work, first.owner, found, name)
         enters = list(found.enters)
         nested = draft.call(model, (enters[0] if len(enters) == 1 else enters,))

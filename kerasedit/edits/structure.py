@@ -373,7 +373,7 @@ class Rename(Edit):
         work.draft(entry)  # refuses an opaque model
         owners = {e.owner for e in work.graph.entries if e.layer == entry.layer}
         for owner in owners:
-            require_free(work, owner, name, entry.path)
+            require_free(work, owner, name, f"'{entry.path}'")
         work.graph = work.graph.with_layers(replace(spec, name=name))
         for owner in owners:
             draft = work.draft_of(owner)

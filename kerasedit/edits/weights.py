@@ -15,6 +15,7 @@ from ..graph.infer import show_shape
 from ..graph.model_graph import Entry, LayerId, Ref, VariableRef, VariableSpec
 from ..graph.read import variable_specs
 from ..graph.ties import put_in_order
+from ..names import listed
 from ..targets import Target, is_many, select_weights, target_text
 from .base import Edit, NewValues, Workspace, Writer
 
@@ -45,8 +46,10 @@ def places(work: Workspace, target: Target, weight: str | None, expect: int | No
             found.setdefault((entry.layer, index), Place(entry, index, variable))
     layers = dict.fromkeys(place.entry.path for place in found.values())
     if expect is not None and len(layers) != expect:
-        names = ", ".join(layers) or "none"
-        raise TargetError(f"{expect} layers were expected and the target names {names}.")
+        raise TargetError(
+            f"{expect} layers were expected and the target names {len(layers)} with weights"
+            f"{': ' if layers else ''}{listed(layers)}."
+        )
     if not found:
         what = f"a weight '{weight}'" if weight else "weights"
         raise TargetError(f"None of the layers that {target_text(target)} names has {what}.")

@@ -68,9 +68,10 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
     if isinstance(spec.prototype, keras.layers.Lambda):
         return _keras.copy_lambda(spec.prototype, spec.name)
     assert spec.config is not None
-    config = {**copy.deepcopy(spec.config), **spec.functions, "name": spec.name}
-    if spec.cls.__module__.startswith("keras.") or issubclass(spec.cls, keras.layers.Wrapper):
-        config = _to_be_built(config)
+    of_keras = spec.cls.__module__.startswith("keras.")
+    whole = not of_keras and not issubclass(spec.cls, keras.layers.Wrapper)
+    config = copy.deepcopy(spec.config) if whole else _to_be_built(spec.config)
+    config = {**config, **spec.functions, "name": spec.name}
     try:
         with keras.saving.custom_object_scope(dict(custom_objects or {})):
             return _keras.with_values_if_needed(lambda: spec.cls.from_config(config))
@@ -85,7 +86,7 @@ def make_layer(spec: LayerSpec, custom_objects: Mapping[str, Any] | None = None)
 
 
 def _to_be_built(config: Any) -> Any:
-    """A configuration without the shapes that layers inside were built for.
+    """A copy of a configuration, without the shapes that layers inside were built for.
 
     A wrapper builds what it holds for what it takes itself, which an edit may have changed.
     """

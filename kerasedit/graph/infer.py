@@ -8,6 +8,7 @@ from the old what `on_mismatch` says.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -95,6 +96,8 @@ class _Inference:
         self.renewed: dict[LayerId, LayerId] = {}  # layers that got another identity
         self.adopted: list[LayerId] = []  # layers that an edit brought in
         self.abstract: dict[LayerId, Any] = {}  # fresh layers without values
+        # Layers that are alike put out alike: each that was asked, by what it is and takes.
+        self.asked: dict[str, tuple[Any, tuple[TensorSpec, ...]]] = {}
         self.visited: dict[LayerId, bool] = {}  # networks done: did their outputs change?
         self.inherited: set[Origin] = set()  # each old weight has one heir
         self.given: set[LayerId] = set()  # nested models that were called already
@@ -174,15 +177,22 @@ class _Inference:
         if spec.net is not None:
             return self._nested(call, spec, path, known)
         layer = self.abstract.get(call.layer)
-        first_use = layer is None
-        if layer is None:
-            layer = self.abstract[call.layer] = make_layer(spec, self.custom_objects)
+        if layer is not None:
+            return self._symbolic(layer, call, path, known)
+        question = _question(spec, call, known) if len(net.calls_of[call.layer]) == 1 else None
+        if question in self.asked:
+            layer, outputs = self.asked[question]
+        else:
+            layer = make_layer(spec, self.custom_objects)
             first = net.calls_of[call.layer][0]
             if first.id != call.id and all(ref.call in known for ref in first.refs):
                 # A shared layer is built by its first call, whatever changed later.
                 self._symbolic(layer, first, path, known)
-        outputs = self._symbolic(layer, call, path, known)
-        if first_use and spec.kind == "layer":
+            outputs = self._symbolic(layer, call, path, known)
+            if question is not None:
+                self.asked[question] = layer, outputs
+        self.abstract[call.layer] = layer
+        if spec.kind == "layer":
             self._compare_weights(spec, layer, path)
         return outputs
 
@@ -433,6 +443,27 @@ def heritage(old: LayerSpec, mode: Literal["match", "slice", "none"]) -> tuple[O
         for index, variable in enumerate(old.variables or ())
         if variable.weight
     )
+
+
+def _question(
+    spec: LayerSpec, call: Call, known: Mapping[int, tuple[TensorSpec, ...]]
+) -> str | None:
+    """A layer and what it takes, but for its name, as text; None where that is not all of it."""
+    of_keras = spec.kind == "layer" and spec.cls.__module__.startswith("keras.")
+    if not of_keras or spec.prototype is not None or spec.functions or spec.ties or spec.problem:
+        return None
+
+    def taken(leaf: Any) -> Any:
+        if not isinstance(leaf, Ref):
+            raise TypeError
+        tensor = known[leaf.call][leaf.index]
+        return [tensor.shape, tensor.dtype, tensor.sparse, tensor.ragged]
+
+    what = [str(spec.cls), {**(spec.config or {}), "name": None}, call.args, call.kwargs]
+    try:
+        return json.dumps(what, default=taken)
+    except (TypeError, ValueError, IndexError):  # no plain data, or an output that is no more
+        return None
 
 
 def _symbol(spec: TensorSpec) -> keras.KerasTensor:

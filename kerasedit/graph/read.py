@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from .. import _keras
+from .. import _keras, garbage
 from ..errors import StructureError, reason
 from .model_graph import (
     Call,
@@ -192,6 +192,7 @@ class Reader:
         return Network(tuple(calls), [], [], opaque=True)
 
 
+@garbage.put_off()
 def read_model(model: keras.Model, copied: bool = True) -> tuple[ModelGraph, dict[LayerId, Any]]:
     """The graph of a built model, and the live layer behind each identity.
 

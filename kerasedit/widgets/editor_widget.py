@@ -10,6 +10,7 @@ import anywidget
 import traitlets
 
 from ..editor import Editor, Event
+from .kernel import keep_replies_on_subshells
 from .messages import answer
 from .rows import make_history, make_info, make_rows
 
@@ -63,6 +64,7 @@ class EditorWidget(anywidget.AnyWidget):
             self._unsubscribe = self.editor.subscribe(self._follow)
             super().__init__(alive=secrets.token_hex(8), **self._state(), **options)
             self.info = self._info()  # the widget has its identity only now
+        keep_replies_on_subshells(self.comm)
         self.on_msg(self._receive)
 
     def _state(self) -> dict[str, Any]:

@@ -208,12 +208,17 @@ def check_apart(name: str) -> Row:
     return Row(**run_apart("applications", name))
 
 
+def read_sections() -> dict[str, str]:
+    """The sections of the page of the documentation by title."""
+    _, *sections = re.split(r"^## ", TABLE.read_text() if TABLE.exists() else "", flags=re.M)
+    return dict(section.split("\n", 1) for section in sections)
+
+
 def write_section(title: str, lines: list[str]) -> None:
     """Puts a section into the page of the documentation, in place of the one of that title."""
     import keras
 
-    _, *sections = re.split(r"^## ", TABLE.read_text() if TABLE.exists() else "", flags=re.M)
-    found = dict(section.split("\n", 1) for section in sections)
+    found = read_sections()
     found[title] = "\n" + "\n".join(lines)
     head = [
         "# Corpus",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import sys
 import tempfile
 import time
@@ -25,9 +26,10 @@ from keras import layers
 import kerasedit
 from tests.models import fingerprint, out, same, scramble
 
-from .applications import all_names, make, run_apart, write_section
+from .applications import all_names, make, read_sections, run_apart, write_section
 from .wires import Wires, at_rest
 
+SECTION = "Edited"  # of the page
 MERGES = (layers.Add, layers.Concatenate, layers.Multiply)
 ACTIVATIONS = (layers.Activation, layers.ReLU)
 
@@ -348,8 +350,17 @@ def check_edits_apart(name: str) -> EditRow:
     return EditRow(**run_apart("edits", name))
 
 
-def table(rows: list[EditRow]) -> list[str]:
-    """The rows as a section of the documentation."""
+def record(row: EditRow) -> None:
+    """Puts the row of a model into the page of the documentation, where those of others stay."""
+    known = dict(re.findall(r"^\| (\w+) (\|.*)$", read_sections().get(SECTION, ""), re.M))
+    kinds = " | ".join(", ".join(k) or "none" for k in (row.removed, row.sliced, row.refused))
+    verdict = f"**differ**: {row.faults[0]}" if row.faults else "identical"
+    known[row.name] = f"| {kinds} | {row.edits} | {verdict} |"
+    write_section(SECTION, table(known))
+
+
+def table(known: dict[str, str]) -> list[str]:
+    """The section of the documentation, of what is told of each model."""
     lines = [
         "Edited by one editor; what the copy puts out is compared with the source's own layers,",
         "called one by one along its `get_config()`, in which the same edit was made by hand.",
@@ -365,11 +376,10 @@ def table(rows: list[EditRow]) -> list[str]:
         "| model | removed | sliced | refused | edits | outputs |",
         "| --- | --- | --- | --- | ---: | --- |",
     ]
-    for row in sorted(rows, key=lambda row: row.name):
-        kinds = " | ".join(", ".join(k) or "none" for k in (row.removed, row.sliced, row.refused))
-        verdict = f"**differ**: {row.faults[0]}" if row.faults else "identical"
-        lines.append(f"| {row.name} | {kinds} | {row.edits} | {verdict} |")
-    return lines
+    names = all_names()
+    lines += [f"| {name} {known[name]}" for name in names if name in known]
+    left = [name for name in names if name not in known]
+    return [*lines, "", f"Not run: {', '.join(left)}."] if left else lines
 
 
 def main(names: list[str]) -> None:
@@ -377,11 +387,10 @@ def main(names: list[str]) -> None:
         for name in names:
             print(json.dumps(asdict(check_edits(name, each=True))))
         return
-    rows = []
     for name in all_names():
-        rows.append(check_edits_apart(name))
-        print(rows[-1], flush=True)
-    write_section("Edited", table(rows))
+        row = check_edits_apart(name)
+        print(row, flush=True)
+        record(row)
 
 
 if __name__ == "__main__":

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 
 import keras
 import pytest
 
-from .applications import FAMILIES, all_names, write_section
-from .edits import EditRow, check_edits, check_edits_apart, table
-
-
-@pytest.fixture(scope="module")
-def rows() -> Iterator[list[EditRow]]:
-    """Collects what was found; when the slow tier saw all models, it is written down."""
-    found: list[EditRow] = []
-    yield found
-    if {row.name for row in found} == set(all_names()):
-        write_section("Edited", table(found))
+from .applications import FAMILIES, all_names
+from .edits import check_edits, check_edits_apart, record
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -33,7 +23,7 @@ def test_edits_one_on_the_other(name: str):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", all_names())
-def test_every_edit_by_itself(name: str, rows: list[EditRow]):
+def test_every_edit_by_itself(name: str):
     row = check_edits_apart(name)
-    rows.append(row)
+    record(row)
     assert not row.faults

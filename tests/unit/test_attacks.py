@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from kerasedit import EditError, Editor
+from kerasedit import EditError, Editor, cli, diff, files
 from kerasedit.block_data import read_block
 from kerasedit.edits import read_edit
+from kerasedit.errors import ModelFileError
+from kerasedit.targets import _compile
 from tests.models import data, out, same, weights_of
 
 
@@ -306,13 +310,87 @@ def test_a_target_nested_without_end() -> None:
 
 
 def test_a_pattern_that_could_match_in_many_ways() -> None:
-    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, name="a" * 60)])
+    ed = Editor(keras.Sequential([keras.Input((2,)), layers.Dense(1, name="a" * 3000)]))
     start = time.monotonic()
-    for pattern in ("*a" * 20 + "b", "**a" * 20 + "b", "**/" * 20 + "b"):
-        with pytest.raises(EditError, match=r"matches|too many '\*\*'"):
-            Editor(model).find(pattern)
+    for pattern in ("*a", "**a", "**/", "**/a**", "**a*a", "**a/**/a", "a?**", "**[a-c]*[!b]"):
+        with pytest.raises(EditError, match="matches"):
+            ed.find(pattern * 20 + "b")
     assert time.monotonic() - start < 10
-    assert Editor(model).find("*a*a*") == ["a" * 60]
+    assert ed.find("*a*a*") == ed.find("**a" * 20 + "**") == ["a" * 3000]
+
+
+def named(pattern: str, path: str, before: str = "/") -> bool:
+    """Whether a pattern names a path, found by trying everything; `before` is the sign before it."""
+    if not pattern:
+        return not path
+    ends = range(len(path) + 1)
+    if pattern.startswith("**/") and before == "/":
+        return any(named(pattern[3:], path[n:]) for n in ends if n == 0 or path[n - 1] == "/")
+    if pattern.startswith("**"):
+        return any(named(pattern[2:], path[n:], "*") for n in ends)
+    if pattern.startswith("*"):
+        return any(named(pattern[1:], path[n:], "*") for n in ends if "/" not in path[:n])
+    fits = path[:1] == pattern[0] or (pattern[0] == "?" and path[:1] not in ("", "/"))
+    return fits and named(pattern[1:], path[1:], pattern[0])
+
+
+def test_a_pattern_that_does_not_try_for_ever_misses_nothing() -> None:
+    random = np.random.default_rng(4)
+    paths = ["".join(random.choice(list("aab/"), n)) for n in range(12) for _ in range(20)]
+    pieces, met = ["a", "b", "a*", "*b", "**", "?", "/", "/**/", "/**"], 0
+    for _ in range(200):
+        pattern = "".join(random.choice(pieces, random.integers(1, 7)))
+        compiled = _compile(pattern)
+        for path in paths:
+            wanted = named(pattern, path)
+            assert bool(compiled.fullmatch(path)) is wanted, (pattern, path)
+            met += wanted
+    assert met > 300
+
+
+def test_a_file_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain().save(tmp_path / "small.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "small.keras") as small,
+        zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in small.namelist():
+            bomb.writestr(name, small.read(name) + b" " * 2_000_000 * (name == "config.json"))
+    assert Editor(tmp_path / "bomb.keras").find("*") == Editor(tmp_path / "small.keras").find("*")
+    monkeypatch.setattr(files, "_ALWAYS", 1000)
+    assert Editor(tmp_path / "small.keras").layers
+    for opened in (Editor, lambda path: diff(path, chain())):
+        with pytest.raises(ModelFileError, match="unpack"):
+            opened(tmp_path / "bomb.keras")
+
+
+HOSTILE = "a\x1b[31mred\nkerasedit: all is well\u202e"
+
+
+@pytest.mark.parametrize("command", ["summary", "diff", "apply", "bad"])
+def test_no_name_controls_the_terminal(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, recipe = tmp_path / "model.keras", tmp_path / "edits.json"
+    keras.Sequential([keras.Input((4,)), layers.Dense(2, name=HOSTILE)], name=HOSTILE).save(file)
+    target = {"bad": HOSTILE + "2", "apply": HOSTILE}.get(command, "d")
+    step = {"edit": {"edit": "rename", "target": target, "name": HOSTILE + "3"}}
+    recipe.write_text(json.dumps({"format": "kerasedit recipe", "version": 1, "steps": [step]}))
+    chain().save(tmp_path / "chain.keras")
+    arguments = {
+        "summary": ["summary", str(file)],
+        "diff": ["diff", str(file), str(tmp_path / "chain.keras")],
+    }.get(command, ["apply", str(recipe), str(file), str(tmp_path / "out.keras")])
+    assert cli.main(arguments) == (command == "bad")
+    shown = capsys.readouterr()
+    for line in (shown.out + shown.err).splitlines():
+        assert line.isprintable()
+        assert not line.startswith("kerasedit: all")
+    assert r"\x1b[31mred\n" in shown.out
+    ed = Editor(file).freeze("*")
+    for told in (ed.summary, lambda: print(ed.preview.rename(0, "x")), lambda: print(ed.verify())):
+        told()
+        assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
 
 def test_saving_what_never_trained_says_nothing(tmp_path: Path) -> None:

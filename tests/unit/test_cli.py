@@ -245,6 +245,27 @@ class TestApply:
         assert "code" in capsys.readouterr().err
         assert cli.main(["apply", *files, "--unsafe"]) == 0
 
+    def test_an_old_file_whose_compiled_state_keras_cannot_read(
+        self, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        model = keras.saving.load_model(files[1])
+        model.compile("sgd", "mse")
+        files[1] = files[1].replace(".keras", ".h5")
+        model.save(files[1])
+
+        assert cli.main(["summary", files[1]]) == 0
+        assert cli.main(["apply", *files]) == 1
+        assert "compile=False" in capsys.readouterr().err
+        assert cli.main(["apply", *files, "--no-compile"]) == 0
+        assert not keras.saving.load_model(files[2]).compiled
+
+    def test_files_in_the_wrong_order(
+        self, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        recipe, source, result = files
+        assert cli.main(["apply", source, recipe, result]) == 1
+        assert "A recipe is a JSON file" in capsys.readouterr().err
+
 
 @pytest.mark.parametrize(
     "arguments",

@@ -862,6 +862,8 @@ def test_files_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monkey
         ed.to_code(path=tmp_path / "edited.txt")
     with pytest.raises(ModelFileError, match="no place"):
         ed.to_code(path=tmp_path / "nowhere" / "edited.py")
+    with pytest.raises(ModelFileError, match="module 'keras'"):
+        ed.to_code(path=tmp_path / "keras.py")
     tmp_path.joinpath("mine.npz").write_bytes(b"mine")
     with pytest.raises(ModelFileError, match="already"):
         ed.to_code(path=tmp_path / "mine.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from dataclasses import fields
 from typing import Any
 
@@ -95,3 +96,47 @@ def test_the_search_for_garbage_goes_on_after_edits() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_layers_that_are_alike_are_made_once_to_find_their_shapes(
+    monkeypatch: pytest.MonkeyPatch, wide: bool
+) -> None:
+    x = inputs = keras.Input((6, 4))
+    for number in range(9):
+        x = layers.Dense(5 if wide and number == 4 else 4, name=f"d{number}")(x)
+    ed = Editor(keras.Model(inputs, x))
+    made: list[str] = []
+    make = layers.Dense.from_config
+
+    def counted(config: Any) -> Any:
+        made.append(config["name"])
+        return make(config)
+
+    monkeypatch.setattr(layers.Dense, "from_config", counted)
+    ed.insert(layers.UpSampling1D(2), after="d0")
+    # Another width, and a layer that takes it, are unlike the others.
+    assert made == (["d1", "d4", "d5"] if wide else ["d1"])
+    batch = data(3, 6, 4)
+    assert ed.model.output_shape == (None, 12, 4)
+    assert same(out(ed.model, batch), out(ed.source, batch).repeat(2, axis=1))
+    assert [view.path for view in ed.layers if view.class_name == "Dense"] == [
+        f"d{number}" for number in range(9)
+    ]
+
+
+def test_copies_that_were_given_up_do_not_pile_up() -> None:
+    ed = Editor(models.chain())
+    copies: list[weakref.ref[Any]] = []
+    held = ed.append(layers.ReLU(name="held")).model
+    gc.collect()
+    was = gc.get_threshold()
+    gc.set_threshold(0)  # Python itself does not search
+    try:
+        for number in range(8):
+            copies.append(weakref.ref(ed.append(layers.ReLU(name=f"r{number}")).model))
+            assert sum(copy() is not None for copy in copies) <= 4
+    finally:
+        gc.set_threshold(*was)
+    assert copies[-1]() is ed.model
+    assert held.layers[-1].name == "held"

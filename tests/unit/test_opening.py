@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -362,3 +363,38 @@ def test_opening_goes_on_where_collecting_was_switched_off(tmp_path: Path) -> No
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_file_is_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = keras.Input((300,))
+    model = keras.Model(x, layers.Dense(400, name="d")(x))
+    path = tmp_path / "m.keras"
+    model.save(path)
+    (tmp_path / "late.keras").write_bytes(b"#!" + b" " * 98 + path.read_bytes())
+    whole: list[str] = []
+    read = zipfile.ZipFile.open
+
+    def watched(self: Any, name: Any, *args: Any, **kwargs: Any) -> Any:
+        whole.append(getattr(name, "filename", name))
+        return read(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", watched)
+    for file in ("m.keras", "late.keras"):
+        opened = without_initial_values(tmp_path / file, **OPTIONS)
+        assert same(opened.get_weights(), model.get_weights())
+    assert "config.json" in whole
+    assert "model.weights.h5" not in whole
+
+
+def test_a_compressed_file_is_left_to_keras(tmp_path: Path) -> None:
+    models.chain().save(tmp_path / "m.keras")
+    path = tmp_path / "small.keras"
+    with (
+        zipfile.ZipFile(tmp_path / "m.keras") as old,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(ValueError, match="compressed"):
+        without_initial_values(path, **OPTIONS)
+    _check_equal(*_loadings(path, open_model), data(3, 4))

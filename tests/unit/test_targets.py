@@ -228,6 +228,17 @@ def test_expect(cnn: Editor) -> None:
     assert len(ed.remove("block?_relu", expect=4).layers) == len(cnn.layers) - 4
 
 
+def test_many_names_are_told_in_short() -> None:
+    many = [layers.ReLU(name=f"r{number}") for number in range(50)]
+    ed = Editor(keras.Sequential([keras.Input((2,), name="x"), *many]))
+    with pytest.raises(TargetError, match=r"the target names 50: r0, .*r7 and 42 more\.$"):
+        ed.remove("r*", expect=3)
+    with pytest.raises(TargetError, match=r"several: r0, .*r7 and 42 more\.$"):
+        ed.rename("r*", "x")
+    with pytest.raises(TargetError, match=r"layers are x, r0, .*r6 and 43 more\.$"):
+        ed.remove("nothing like it")
+
+
 def test_methods_of_one_layer_list_the_several_that_a_target_names() -> None:
     ed = Editor(models.cnn())
     before = models.state_of(ed)

@@ -151,7 +151,7 @@ def test_an_inserted_layer_and_what_follows() -> None:
     assert check.before == check.after == (3, 2)
     last = Editor(models.fork()).insert(layers.Rescaling(3.0), after="top").verify()
     assert last.first_difference is None and not last.outputs["top"].identical
-    assert "no layer that both models have puts out something else" in str(last)
+    assert "no layer that the edits left as it was puts out something else" in str(last)
 
 
 def test_the_difference_of_an_output() -> None:

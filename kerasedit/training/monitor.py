@@ -1,0 +1,147 @@
+"""What is known of a training, told to whoever shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .watch import Moment
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a training stands.
+
+    Attributes:
+        running: whether `fit` is under way.
+        epoch, epochs: the number of the epoch from 0, and how many there will be.
+        step, steps: the number of batches done in the epoch, and how many it has (None: not known).
+        total: the number of batches done since `fit` began.
+        metrics: the loss and metrics, so far in this epoch.
+        pending: the layers whose flags were asked for and hold from a batch to come.
+        tracing: whether the step under way is traced first, which takes its time.
+        alerts: what went wrong, in words, the latest last.
+    """
+
+    running: bool = False
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int | None = None
+    total: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    tracing: bool = False
+    alerts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a view is to draw at once: where training stands, and the layers it shows."""
+
+    state: State
+    moments: dict[str, Moment]
+
+
+class View:
+    """Somebody who looks on. Both functions are called on the thread of `fit`.
+
+    Args:
+        show_state: told of each change but the steps that go by.
+        show_frame: told of a new frame; only after `drawn` said that those before were drawn.
+    """
+
+    AHEAD = 2  # frames on their way at most
+
+    def __init__(
+        self, show_state: Callable[[State], Any], show_frame: Callable[[Frame], Any]
+    ) -> None:
+        self.show_state, self.show_frame = show_state, show_frame
+        self.paths: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
+        self._credit = self.AHEAD
+
+    def watch(self, paths: Collection[str]) -> None:
+        """The layers to be shown. Whoever says so is there, and gets frames anew."""
+        with self._lock:
+            self.paths = frozenset(paths)
+            self._credit = self.AHEAD
+
+    def drawn(self) -> None:
+        """A frame was drawn."""
+        with self._lock:
+            self._credit = min(self.AHEAD, self._credit + 1)
+
+    def take_credit(self) -> bool:
+        """Whether a frame may be sent, which counts as sent then."""
+        with self._lock:
+            if not self.paths or not self._credit:
+                return False
+            self._credit -= 1
+            return True
+
+
+class Monitor:
+    """The state of a training and those who look on."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._views: list[View] = []
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def add(self, view: View) -> Callable[[], None]:
+        """Lets somebody look on. Returns a function that ends this."""
+        self._views.append(view)
+
+        def remove() -> None:
+            with contextlib.suppress(ValueError):
+                self._views.remove(view)
+
+        return remove
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The layers that somebody looks at."""
+        return frozenset().union(*(view.paths for view in list(self._views)))
+
+    def update(self, **changes: Any) -> None:
+        """Takes in and tells what changed."""
+        self._state = replace(self._state, **changes)
+        for view in list(self._views):
+            _tell(view.show_state, self._state)
+
+    def step(self, **changes: Any) -> None:
+        """Takes in that steps went by, which the next frame tells."""
+        self._state = replace(self._state, **changes)
+
+    def alert(self, text: str) -> None:
+        """Says that something went wrong, once."""
+        if text not in self._state.alerts:
+            self.update(alerts=(*self._state.alerts[-9:], text))
+
+    def show(self, moments: dict[str, Moment]) -> None:
+        """A frame for each view that has drawn what it got."""
+        for view in list(self._views):
+            if view.take_credit():
+                shown = {path: m for path, m in moments.items() if path in view.paths}
+                _tell(view.show_frame, Frame(self._state, shown))
+
+    def end(self) -> None:
+        """Training is over."""
+        if self._state.running:
+            self.update(running=False, pending=(), tracing=False)
+
+
+def _tell(show: Callable[[Any], Any], what: Any) -> None:
+    """A view that fails must not end a training."""
+    try:
+        show(what)
+    except Exception as problem:
+        warnings.warn(f"A view of the training failed: {problem!r}", stacklevel=4)
