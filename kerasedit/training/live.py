@@ -20,6 +20,7 @@ from ..errors import EditError, reason
 from ..graph.model_graph import ModelGraph
 from ..targets import Target
 from ..views import weights_under
+from ..widgets.kernel import Door
 from .record import LayerHistory
 from .run import Run
 from .stages import Schedule, Stage
@@ -168,6 +169,8 @@ class LiveEdit(keras.callbacks.Callback):
         self._run = Run(_caller(), queue_structure=self._queue_structure)
         editor.begin_training(self._run)
         self.log, self.history = [], LayerHistory(self._most)
+        editor.monitor.history = self.history
+        self._door = Door(lambda: editor.monitor.comms)
         self._schedule, self._warmup = Schedule(self._stages), WarmUp()
         self._epoch, self._began, self._step, self._done = 0, 0, 0, 0
         self._made: int | None = None  # the optimizer's steps when `fit` began
@@ -192,6 +195,11 @@ class LiveEdit(keras.callbacks.Callback):
             tracing=editor.model.train_function is None,
             alerts=(),
         )
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Validation runs on the same thread; clicks are taken in, and hold from the next batch on."""
+        if self._run is not None:
+            self._door.serve()
 
     def on_train_end(self, logs: Any = None) -> None:
         run, self._run = self._run, None
@@ -225,6 +233,7 @@ class LiveEdit(keras.callbacks.Callback):
         if run is None:
             return
         monitor = self.editor.monitor
+        self._door.serve()
         self._step = self._began + batch
         at_once = self._at_once(batch)
         self._done = self._step + at_once

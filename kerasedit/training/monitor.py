@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .record import LayerHistory
 from .watch import Moment
 
 
@@ -53,14 +54,18 @@ class View:
     Args:
         show_state: told of each change but the steps that go by.
         show_frame: told of a new frame; only after `drawn` said that those before were drawn.
+        comm: gives the id of the comm whose messages it needs while the kernel runs `fit`.
     """
 
     AHEAD = 2  # frames on their way at most
 
     def __init__(
-        self, show_state: Callable[[State], Any], show_frame: Callable[[Frame], Any]
+        self,
+        show_state: Callable[[State], Any],
+        show_frame: Callable[[Frame], Any],
+        comm: Callable[[], str] = str,
     ) -> None:
-        self.show_state, self.show_frame = show_state, show_frame
+        self.show_state, self.show_frame, self.comm = show_state, show_frame, comm
         self.paths: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._credit = self.AHEAD
@@ -86,11 +91,21 @@ class View:
 
 
 class Monitor:
-    """The state of a training and those who look on."""
+    """The state of a training and those who look on.
+
+    Attributes:
+        history: the weights through the latest training.
+    """
 
     def __init__(self) -> None:
         self._state = State()
         self._views: list[View] = []
+        self.history = LayerHistory()
+
+    @property
+    def comms(self) -> set[str]:
+        """The comms of those who look on."""
+        return {comm for view in list(self._views) if (comm := view.comm())}
 
     @property
     def state(self) -> State:

@@ -10,9 +10,11 @@ import anywidget
 import traitlets
 
 from ..editor import Editor, Event
+from ..training.monitor import Frame, State, View
+from ..training.watch import BINS
 from .kernel import keep_replies_on_subshells
-from .messages import answer
-from .rows import make_history, make_info, make_rows
+from .messages import answer, pack_moments
+from .rows import make_history, make_info, make_rows, training_data
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -54,6 +56,7 @@ class EditorWidget(anywidget.AnyWidget):
     info = traitlets.Dict().tag(sync=True)
     rows = traitlets.List().tag(sync=True)
     history = traitlets.List().tag(sync=True)
+    training = traitlets.Dict().tag(sync=True)
     alive = traitlets.Unicode().tag(sync=True)
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
     filter = traitlets.Unicode().tag(sync=True)
@@ -62,6 +65,10 @@ class EditorWidget(anywidget.AnyWidget):
         self.editor = editor if isinstance(editor, Editor) else Editor(editor)
         with self.editor.lock:  # no change is missed between the first state and the subscription
             self._unsubscribe = self.editor.subscribe(self._follow)
+            monitor = self.editor.monitor
+            self._view = View(self._show_training, self._show_frame, self._comm_id)
+            self._stop_looking = monitor.add(self._view)
+            options["training"] = training_data(monitor.state)
             super().__init__(alive=secrets.token_hex(8), **self._state(), **options)
             self.info = self._info()  # the widget has its identity only now
         keep_replies_on_subshells(self.comm)
@@ -78,7 +85,10 @@ class EditorWidget(anywidget.AnyWidget):
 
     def _info(self) -> dict[str, Any]:
         # By its identity the browser finds out whether a kernel still has this widget.
-        return {**make_info(self.editor), "model_id": self.comm.comm_id if self.comm else ""}
+        return {**make_info(self.editor), "model_id": self._comm_id()}
+
+    def _comm_id(self) -> str:
+        return self.comm.comm_id if self.comm else ""
 
     def _follow(self, event: Event) -> None:
         """Every change of the editor becomes one message with what is new."""
@@ -88,11 +98,24 @@ class EditorWidget(anywidget.AnyWidget):
             paths = {row["path"] for row in self.rows}
             self.selected = [path for path in self.selected if path in paths]
 
+    def _show_training(self, state: State) -> None:
+        self.training = training_data(state)
+
+    def _show_frame(self, frame: Frame) -> None:
+        """One message for all that is to be drawn; the next come when the browser has drawn it."""
+        header = {
+            "training": training_data(frame.state),
+            "paths": list(frame.moments),
+            "bins": BINS,
+        }
+        self.send({"frame": header}, [pack_moments(frame.moments)])
+
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        reply, buffers = answer(self.editor, self.alive, content)
+        reply, buffers = answer(self.editor, self.alive, content, self._view)
         self.send(reply, buffers)
 
     def close(self) -> None:
         """Ends the widget; the editor goes on."""
         self._unsubscribe()
+        self._stop_looking()
         super().close()

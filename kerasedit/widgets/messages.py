@@ -17,6 +17,8 @@ from ..errors import EditError, NameTaken, ShapeMismatch, TargetError
 from ..handback import user_namespace
 from ..palette import palette
 from ..plan import Plan
+from ..training.monitor import View
+from ..training.watch import BINS, Moment
 from ..weights.histogram import pack, pooled
 from ..weights.looking import weights_named
 
@@ -42,8 +44,15 @@ class Taken(NameTaken):
 Answer = tuple[dict[str, Any], list[bytes]]
 
 
-def answer(editor: Editor, alive: str, message: Any) -> Answer:
-    """The answer to a message: `{id, ok}` or `{id, error}`, and binary buffers."""
+def answer(editor: Editor, alive: str, message: Any, view: View | None = None) -> Answer:
+    """The answer to a message: `{id, ok}` or `{id, error}`, and binary buffers.
+
+    Args:
+        editor: what the message is about.
+        alive: what the widget was given to know its kernel by.
+        message: from the browser; anything.
+        view: what the widget shows of a training.
+    """
     number = message.get("id") if isinstance(message, Mapping) else None
     if not isinstance(number, str) or len(number) > 100:
         number = None
@@ -51,7 +60,7 @@ def answer(editor: Editor, alive: str, message: Any) -> Answer:
         _check_size(message)
         if number is None:
             raise EditError("A message is an object with an 'id'.")
-        ok, buffers = _dispatch(editor, alive, message)
+        ok, buffers = _dispatch(editor, alive, message, view)
         return {"id": number, "ok": ok}, buffers
     except EditError as problem:
         return {"id": number, "error": _error(problem)}, []
@@ -80,7 +89,9 @@ def _check_size(message: Any) -> None:
         raise EditError(f"A message may have {MAX_BYTES} bytes; this one has {size}.")
 
 
-def _dispatch(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _dispatch(
+    editor: Editor, alive: str, message: Mapping[str, Any], view: View | None
+) -> tuple[Any, list[bytes]]:
     asked = [key for key in ("edit", "preview", "action", "query") if key in message]
     if len(asked) != 1:
         raise EditError("A message has one of 'edit', 'preview', 'action' and 'query'.")
@@ -89,6 +100,8 @@ def _dispatch(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[A
         return _edit(editor, message), []
     if asked[0] == "preview":
         return _preview(editor, message), []
+    if view is not None and what in ("watch", "drawn"):
+        return _watch(view, message), []
     handlers = _ACTIONS if asked[0] == "action" else _QUERIES
     handler = handlers.get(what) if isinstance(what, str) else None
     if handler is None:
@@ -105,7 +118,8 @@ def _edit(editor: Editor, message: Mapping[str, Any]) -> dict[str, Any]:
     with editor.lock:
         _check_revision(editor, message)
         edit = read_edit(message["edit"], lambda data: read_block(data, editor.custom_objects))
-        editor.apply(edit)
+        with editor.gathering():  # a click may be one of several
+            editor.apply(edit)
         return {"revision": editor.revision, "report": list(editor.report)}
 
 
@@ -168,12 +182,41 @@ def _save(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, 
     return {"path": path}, []
 
 
-def _histograms(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
-    paths, bins = message.get("paths"), message.get("bins", 64)
+def _paths(message: Mapping[str, Any]) -> list[str]:
+    paths = message.get("paths")
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise EditError("'paths' must be a list of paths.")
     if len(paths) > MAX_PATHS:
         raise EditError(f"At most {MAX_PATHS} paths are taken at once.")
+    return paths
+
+
+def _watch(view: View, message: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a training is in view, and that a frame of it was drawn."""
+    if message.get("query") == "watch":
+        view.watch(_paths(message))
+    else:
+        view.drawn()
+    return {}
+
+
+def _moments(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    """The weights as they were at a step of the latest training."""
+    step, history = message.get("step"), editor.monitor.history
+    if not isinstance(step, int) or isinstance(step, bool):
+        raise EditError("'step' must be a whole number.")
+    found = {path: history.at(path, step) for path in _paths(message) if path in history.paths}
+    header = {"paths": list(found), "steps": [m.step for m in found.values()], "bins": BINS}
+    return header, [pack_moments(found)]
+
+
+def pack_moments(moments: Mapping[str, Moment]) -> bytes:
+    """The moments of layers, one behind the other."""
+    return b"".join(moment.pack().tobytes() for moment in moments.values())
+
+
+def _histograms(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    paths, bins = _paths(message), message.get("bins", 64)
     if not isinstance(bins, int) or isinstance(bins, bool) or not 1 <= bins <= 1024:
         raise EditError("'bins' must be a whole number from 1 to 1024.")
     with editor.lock:
@@ -215,4 +258,10 @@ def _ping(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, 
 
 
 _ACTIONS = {"undo": _step, "redo": _step, "hand_back": _hand_back, "save": _save}
-_QUERIES = {"histograms": _histograms, "palette": _palette, "code": _code, "ping": _ping}
+_QUERIES = {
+    "histograms": _histograms,
+    "moments": _moments,
+    "palette": _palette,
+    "code": _code,
+    "ping": _ping,
+}

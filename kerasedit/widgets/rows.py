@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..edits.base import tensors_of
@@ -11,6 +12,7 @@ from ..handback import free_variable, user_namespace
 from ..palette import family_of
 from ..plan import count_bytes
 from ..summary import status
+from ..training.monitor import State
 from ..views import LayerView, count_params, count_trainable, weights_under
 
 if TYPE_CHECKING:
@@ -61,6 +63,14 @@ def _row(
         "inputs": [index[entry.owner, net.by_id[ref.call].layer] for ref in tensors],
         "title": f"{view.class_name} {view.path}",
     }
+
+
+def training_data(state: State) -> dict[str, Any]:
+    """Where a training stands, as JSON, which has no NaN: what is no number is told as text."""
+    metrics = {
+        name: value if math.isfinite(value) else str(value) for name, value in state.metrics.items()
+    }
+    return {**asdict(state), "metrics": metrics}
 
 
 def show_shapes(shape: Any) -> str:

@@ -154,6 +154,19 @@ def test_sent_before_the_cell_began(kernel: Kernel) -> None:
     assert log == [*((number, "cell") for number in range(5)), ("stop", "cell"), ("waits", None)]
 
 
+def test_handled_right_before_the_cell_began(kernel: Kernel) -> None:
+    first = kernel.start("print('first'); await asyncio.sleep(0.3)")
+    kernel.printed("first")
+    for number in range(3):
+        kernel.tell("ours", number)
+    cell = train(kernel)
+    kernel.idle_after(kernel.tell("ours", "toggle"))
+    assert not is_running(kernel, first) and is_running(kernel, cell)
+    stop(kernel, cell)
+    log = [(what, when) for what, when, _ in kernel.value("log")]
+    assert log == [(0, None), (1, None), (2, None), ("toggle", "cell"), ("stop", "cell")]
+
+
 def test_sent_while_the_cell_awaits(kernel: Kernel) -> None:
     cell = train(kernel, "train(until=0); await asyncio.sleep(0.3); train()")
     sent = [kernel.tell("ours", number) for number in range(5)]
@@ -288,6 +301,19 @@ def test_training_started_by_a_button(kernel: Kernel) -> None:
         ("stop", "button", MAIN),
         ("later", None, MAIN),
     ]
+
+
+def test_training_started_by_a_message_that_is_let_in(kernel: Kernel) -> None:
+    kernel.run("""
+        receive = comms["ours"]._msg_callback
+        comms["ours"].on_msg(lambda message: (comms["ours"].on_msg(receive), train()))
+    """)
+    asked = kernel.tell("ours", "train")
+    kernel.printed("training")
+    kernel.idle_after(kernel.tell("ours", "toggle"))
+    kernel.tell("ours", "stop")
+    kernel.idle_after(asked)
+    assert [what for what, _, _ in kernel.value("log")] == ["toggle", "stop"]
 
 
 def test_training_started_by_a_button_on_a_subshell(kernel: Kernel, subshell: str) -> None:

@@ -457,7 +457,9 @@ def test_nest_that_cannot_be() -> None:
     ed = Editor(models.fork())
     refused(ed, StructureError, "'x' is an input", lambda e: e.nest("x", "a", "core"))
     refused(ed, StructureError, "No way leads", lambda e: e.nest("c", "b", "core"))
-    refused(ed, NameTaken, "'top'", lambda e: e.nest("b", "b", "top"))
+    refused(
+        ed, NameTaken, "The nested model cannot be called 'top'", lambda e: e.nest("b", "b", "top")
+    )
     refused(ed, EditError, "'/'", lambda e: e.nest("b", "b", "a/b"))
     refused(ed, EditError, "name", lambda e: e.nest("b", "b", ""))
 
