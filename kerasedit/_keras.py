@@ -781,7 +781,8 @@ def _restore(
         there = (known.get(id(owner)) or aside(owner) or {}).get(name)
         if there is None or tuple(there.shape) != tuple(slot.shape):
             if name == "_model_variables_moving_average" and _number(part.iterations) > 0:
-                slot.assign(owner)  # only before the first step is Keras's zero made right by it
+                # Keras itself makes its zero right only before the first step.
+                slot.assign(snapshot(owner))
             continue
         if isinstance(there, keras.Variable):
             put(there)

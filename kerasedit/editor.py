@@ -281,6 +281,8 @@ class Editor(EditMethods["Editor"]):
             edit.describe(), structural, bool(work.values), lambda: self._run(lambda: edit)
         ):
             return
+        if work.values:
+            _keras.sync_state(self._copy.latest)
         values = self._new_values(work)
         self._copy.deposit(work.states)
         edit = edit.recorded({v.path: keras.ops.convert_to_numpy(v.after) for v in values})
@@ -725,7 +727,9 @@ class Editor(EditMethods["Editor"]):
             StructureError: a layer cannot be made again from its configuration.
         """
         with self.lock:
-            self.training()
+            run = self.training()
+            if run is not None and run.here():
+                _keras.sync_state(self._copy.latest)
             return self._copy.model(self._graph, self._reachable)
 
     def _reachable(self) -> set[LayerId]:

@@ -366,8 +366,11 @@ _HELPERS = [
     _helper(
         "assign",
         ["layer", "values"],
-        "Gives the variables of a layer their values, in order; None leaves one as it is.",
+        "Gives the variables of a layer copies of values, in order; None leaves one as it is.",
+        # On JAX `assign` makes no copy, and training takes over the arrays that a model holds.
         "for variable, value in zip(layer.variables, values, strict=True):\n"
+        "    if isinstance(value, keras.Variable):\n"
+        "        value = keras.ops.copy(value)\n"
         "    if value is not None:\n"
         "        variable.assign(value)\n"
         'if hasattr(layer, "finalize_state"):\n'

@@ -145,6 +145,7 @@ class LiveEdit(keras.callbacks.Callback):
     def set_model(self, model: Any) -> None:
         """Called by `fit` before it traces anything, so before the flags count."""
         super().set_model(model)
+        self._trained = model  # `self.model` would fetch all of the state on JAX at each look
         if not self._given and (self._editor is None or self._editor.source is not model):
             self._editor = Editor(model, in_place=True)
         editor = self.editor
@@ -192,7 +193,7 @@ class LiveEdit(keras.callbacks.Callback):
             total=0,
             metrics={},
             pending=(),
-            tracing=editor.model.train_function is None,
+            tracing=self._trained.train_function is None,
             alerts=(),
         )
 
@@ -241,7 +242,7 @@ class LiveEdit(keras.callbacks.Callback):
             monitor.update(tracing=False)
         monitor.step(step=batch, total=self._step)
         if self._made is None:
-            self._made = _keras.steps_made(self.editor.model.optimizer) - self._step
+            self._made = _keras.steps_made(self._trained.optimizer) - self._step
         self._enter(self._schedule.at_step(self._step, at_once))
         self._apply(run)
         self._work(run)
@@ -251,7 +252,7 @@ class LiveEdit(keras.callbacks.Callback):
 
     def _at_once(self, batch: int) -> int:
         """How many batches the next call of the train function trains."""
-        most = int(getattr(self.editor.model, "steps_per_execution", 1) or 1)
+        most = int(getattr(self._trained, "steps_per_execution", 1) or 1)
         steps = (self.params or {}).get("steps")
         return most if not steps else max(1, min(most, steps - batch))
 
@@ -291,7 +292,7 @@ class LiveEdit(keras.callbacks.Callback):
         monitor.update(pending=(), tracing=traced, total=monitor.state.total)
 
     def _warm_up(self, graph: ModelGraph, paths: set[str]) -> None:
-        model = self.editor.model
+        model = self._trained
         fresh = {id(v) for path in paths for v in self.editor.variables_at(path)}
         variables = [v for v in model.trainable_variables if id(v) in fresh]
         if variables and model.optimizer is not None:
@@ -314,7 +315,7 @@ class LiveEdit(keras.callbacks.Callback):
 
     def _is_trained(self) -> bool:
         """Whether the batch that has begun was trained already, as other callbacks edit then."""
-        made = _keras.steps_made(self.editor.model.optimizer)
+        made = _keras.steps_made(self._trained.optimizer)
         return self._made is not None and made > self._made + self._step
 
     def _tell_pending(self, run: Run) -> None:
@@ -350,7 +351,7 @@ class LiveEdit(keras.callbacks.Callback):
         if not watched and not keep:
             self._next_look = start + 1 / self._rate
             return
-        _keras.sync_state(editor.model)
+        _keras.sync_state(self._trained)
         if self._watch is None:
             self._watch = Watch(self._rows(), self._gradients)
         paths = self._watch.paths if keep else watched
@@ -370,7 +371,7 @@ class LiveEdit(keras.callbacks.Callback):
         """The loss and metrics so far in the epoch; there are none before its first batch."""
         if self._step == self._began:
             return {}
-        found = self.editor.model.get_metrics_result()
+        found = self._trained.get_metrics_result()
         return {name: float(value) for name, value in found.items() if _is_number(value)}
 
     def _check(self) -> None:
@@ -408,7 +409,7 @@ class LiveEdit(keras.callbacks.Callback):
         return found
 
     def _gradients(self) -> dict[int, Any]:
-        optimizer = self.editor.model.optimizer
+        optimizer = self._trained.optimizer
         known = isinstance(optimizer, keras.optimizers.Optimizer)
         return _keras.gradient_averages(optimizer) if known else {}
 

@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator
@@ -379,7 +380,8 @@ def table(known: dict[str, str]) -> list[str]:
     names = all_names()
     lines += [f"| {name} {known[name]}" for name in names if name in known]
     left = [name for name in names if name not in known]
-    return [*lines, "", f"Not run: {', '.join(left)}."] if left else lines
+    told = textwrap.wrap(f"Not run: {', '.join(left)}.", 98) if left else []
+    return [*lines, "", *told]
 
 
 def main(names: list[str]) -> None:

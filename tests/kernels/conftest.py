@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from .kernel import INSTALLED, Kernel, running_kernel
 
-# The last of 6, and of 7 before and after messages of comms went to where replies came from.
+# The oldest taken, the last of 6, the first of 7, and 7 before and after 7.4 sent the messages of a
+# comm to where it was last used.
 OTHERS = ("6.29.5", "6.31.0", "7.0.1", "7.3.0", "7.4.0")
 
-MODULE = Path(__file__).parents[2] / "kerasedit" / "widgets" / "kernel.py"
-
-# By its file: what is tested needs no model, and TensorFlow would take seconds in each kernel.
-SET_UP = f"""
-import asyncio, importlib.util, sys, threading, time
+SET_UP = """
+import asyncio, sys, threading, time
 from comm import create_comm
-
-spec = importlib.util.spec_from_file_location("kernel_door", {str(MODULE)!r})
-kernel_door = sys.modules["kernel_door"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(kernel_door)
-from kernel_door import Door, keep_replies_on_subshells
+from kerasedit.widgets.kernel import Door, keep_replies_on_subshells
 """
 
 START = """

@@ -655,7 +655,11 @@ ODD: dict[str, tuple[Callable[[], keras.Model], Callable[[], Any]]] = {
     "fixed batch": (fixed_batch, lambda: data(3, 5, 2).astype("float16")),
     "deep": (deep, lambda: data(3, 4)),
 }
-odd = pytest.mark.parametrize("name", ODD)
+TEXTS = ("texts", "lookup")
+odd = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.tensorflow if name in TEXTS else ()) for name in ODD],
+)
 
 
 @both
@@ -723,6 +727,7 @@ def test_a_layer_that_is_only_called_like_another_is_not_shared() -> None:
     assert same(predicted(made, data(3, 4)), predicted(ed.model, data(3, 4)))
 
 
+@pytest.mark.tensorflow
 @both
 def test_a_vocabulary_and_statistics_that_were_put_in(style: str) -> None:
     index = layers.StringLookup(name="index")

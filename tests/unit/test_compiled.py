@@ -229,6 +229,20 @@ def test_slots_of_surviving_layers_after_layers_left_and_came(name):
     assert slots_of(ed.model, "a", "bn", "b", "c") == slots_of(source, "a", "bn", "b", "c")
 
 
+def test_a_new_average_is_no_part_of_the_model():
+    """On JAX, a compiled step takes over every array that it is given, each of them once."""
+    source = chain()
+    source.get_layer("b").trainable = False
+    source.compile(OPTIMIZERS["ema"](), loss="mse")
+    steps(source, 1)
+    ed = kerasedit.Editor(source)
+    copy = ed.model
+    ed.unfreeze("b")
+    before = bits(copy.get_layer("b").get_weights())
+    steps(copy, 2, start=1)
+    assert bits(copy.get_layer("b").get_weights()) != before
+
+
 def test_slots_of_a_frozen_layer_wait_through_training_and_rebuilds():
     source = trained(OPTIMIZERS["adam"], **EAGER)
     ed = kerasedit.Editor(source)

@@ -930,7 +930,7 @@ def compiled(model: keras.Model, **options: Any) -> keras.Model:
 
 def quiet(make: Callable[[], Any]) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         return make()
 
 
