@@ -711,9 +711,14 @@ def build_optimizer(optimizer: Any, variables: list[Any]) -> None:
         optimizer.build(variables)
 
 
-def has_slots_for(optimizer: Any, variables: Iterable[Any]) -> bool:
-    """Whether a built optimizer has slots for exactly these variables, in their order."""
-    return list(map(id, optimizer._trainable_variables)) == list(map(id, variables))
+def slotted(optimizer: Any) -> tuple[int, ...]:
+    """The `id`s of the model variables that a built optimizer has slots for, in their order."""
+    return tuple(map(id, optimizer._trainable_variables))
+
+
+def accumulates(optimizer: Any) -> bool:
+    """Whether an optimizer sums up gradients of several batches for an update."""
+    return any(part.gradient_accumulation_steps for part in _parts(optimizer))
 
 
 def _strategy(optimizer: Any) -> contextlib.AbstractContextManager[Any]:
@@ -722,9 +727,43 @@ def _strategy(optimizer: Any) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
+class Arrangement:
+    """Which slots an optimizer has, to be put back later; what else was changed meanwhile stays.
+
+    Args:
+        parts: of each single optimizer, the attributes that `build` sets, its own variables, and the
+            places of model variables.
+    """
+
+    def __init__(self, parts: list[tuple[Any, dict[str, Any], list[Any], dict[Any, int]]]) -> None:
+        self._parts = parts
+
+    def restore(self) -> None:
+        """Puts the slots back."""
+        for part, attributes, variables, indices in self._parts:
+            vars(part).update(attributes)
+            _keep(part, variables)
+            vars(part)["_trainable_variables_indices"] = dict(indices)
+
+
+def _arrangement(parts: list[Any], names: list[set[str]] | None = None) -> Arrangement:
+    """The present one; of all attributes, if not of those named for each part."""
+    return Arrangement(
+        [
+            (
+                part,
+                {n: value for n, value in vars(part).items() if names is None or n in names[i]},
+                list(_store(part)),
+                dict(part._trainable_variables_indices),
+            )
+            for i, part in enumerate(parts)
+        ]
+    )
+
+
 def refit_slots(
     optimizer: Any, variables: list[Any], aside: Callable[[Any], Mapping[str, Any] | None]
-) -> None:
+) -> tuple[Arrangement, Arrangement]:
     """Slots for exactly these variables, in their order, in a built optimizer.
 
     Each slot that there is stays the same object, and so does what belongs to no variable, so what
@@ -735,32 +774,45 @@ def refit_slots(
         variables: the model variables that train.
         aside: gives the slots, or their values, of a variable that has none in the optimizer;
             None where it starts as Keras starts it.
+
+    Returns:
+        The slots as they were, and as they are.
     """
     known = slots_of(optimizer)
     parts = _parts(optimizer)
-    before = [
-        (part, dict(vars(part)), list(_store(part)), dict(part._trainable_variables_indices))
-        for part in parts
-    ]
+    whole = _arrangement(parts)
+    had = [(dict(vars(part)), list(_store(part))) for part in parts]
     try:
         for part in parts:
             _keep(part, [])
-            part._trainable_variables_indices.clear()
+            vars(part)["_trainable_variables_indices"] = {}
             vars(part)["built"] = False
             # A part that gets no variable is not built anew.
             vars(part)["_trainable_variables"] = []
         with _strategy(optimizer):
             optimizer.build(variables)
-            for part, attributes, variables_before, _ in before:
-                slots = {id(slot) for own in known.values() for slot in own.values()}
+            slots = {id(slot) for own in known.values() for slot in own.values()}
+            for part, (attributes, variables_before) in zip(parts, had, strict=True):
                 _restore(part, attributes, variables_before, slots, known, aside)
     except BaseException:
-        for part, attributes, variables_before, indices in before:
-            vars(part).update(attributes)
-            _keep(part, variables_before)
-            part._trainable_variables_indices.clear()
-            part._trainable_variables_indices.update(indices)
+        whole.restore()
         raise
+    # The store of variables and the table of places are told apart from the attributes.
+    names = [
+        {n for n, value in vars(part).items() if value is not attributes.get(n)}
+        - {"_variables", "_trainable_variables_indices"}
+        for part, (attributes, _) in zip(parts, had, strict=True)
+    ]
+    changed = [n | {"built"} for n in names]
+    before = Arrangement(
+        [
+            (part, {n: attributes[n] for n in own if n in attributes}, variables_before, places)
+            for (part, _, _, places), (attributes, variables_before), own in zip(
+                whole._parts, had, changed, strict=True
+            )
+        ]
+    )
+    return before, _arrangement(parts, changed)
 
 
 def _restore(

@@ -20,6 +20,8 @@ from .weights.bank import Bank, SlotKey
 
 Objects = Mapping[LayerId, Any]
 
+_MOST_ARRANGEMENTS = 64  # of an optimizer's slots, each a few lists
+
 
 class RebuiltCopy:
     """Builds the model of a graph when it is asked for, and keeps it until the structure changes.
@@ -58,7 +60,10 @@ class RebuiltCopy:
         self._compiled_last: tuple[keras.Model, ModelGraph] | None = None
         self._optimizer = getattr(source, "optimizer", None)
         self.functions = TrainFunctions()
-        self._aside_at: dict[SlotKey, Any] = {}  # how many updates there had been
+        # Slots of what does not train at present, by `id(variable)`, and how many updates there had
+        # been; train functions hold the slots themselves.
+        self._aside: dict[int, tuple[Mapping[str, Any], Any]] = {}
+        self._arrangements: dict[tuple[int, ...], _keras.Arrangement] = {}
         self.run: Run | None = None  # the `fit` that is under way, if one says so
         # Losses and metrics of outputs that undo can bring back.
         self._per_output: PerOutput = {}
@@ -201,6 +206,9 @@ class RebuiltCopy:
         self._bank.adopt(built, graph, reachable)
         self._latest, self._graph, self.built = built, graph, True
         self._compiled_last = compiled_last
+        self.functions = TrainFunctions()
+        self._aside.clear()
+        self._arrangements.clear()
         if built.model.compiled:
             self._optimizer = built.model.optimizer
 
@@ -299,7 +307,7 @@ class RebuiltCopy:
             return
         if not optimizer.built:
             _keras.build_optimizer(optimizer, list(model.trainable_variables))
-        elif not _keras.has_slots_for(optimizer, model.trainable_variables):
+        elif _keras.slotted(optimizer) != tuple(map(id, model.trainable_variables)):
             self._refit_optimizer()
 
     def _refit_optimizer(self) -> bool:
@@ -311,36 +319,49 @@ class RebuiltCopy:
         optimizer = model.optimizer
         if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.built:
             self._know_optimizer(optimizer)
-            keys = self._bank.variable_keys(self._latest.layers, self._graph)
-            updates = _keras.updates_made(optimizer)
             before = _keras.slots_of(optimizer)
             try:
-                _keras.refit_slots(
-                    optimizer, list(model.trainable_variables), self._put_aside(keys, updates)
-                )
+                self._arrange_slots(optimizer, list(model.trainable_variables))
             except Exception as problem:
                 text = "The optimizer cannot follow; call ed.model.compile(...). The reason: "
                 warnings.warn(f"{text}{problem}", stacklevel=7)
             else:
-                # What is put aside are the slots themselves: train functions hold these.
-                for variable_id in before.keys() - _keras.slots_of(optimizer).keys():
-                    if variable_id in keys:
-                        self._bank.slots[keys[variable_id]] = before[variable_id]
-                        self._aside_at[keys[variable_id]] = updates
+                present = _keras.slots_of(optimizer)
+                updates = _keras.updates_made(optimizer)
+                for variable_id in before.keys() - present.keys():
+                    self._aside[variable_id] = before[variable_id], updates
+                for variable_id in present:
+                    self._aside.pop(variable_id, None)
         return self.functions.choose(model)
 
-    def _put_aside(
-        self, keys: Mapping[int, SlotKey], updates: Any
-    ) -> Callable[[Any], Mapping[str, Any] | None]:
+    def _arrange_slots(self, optimizer: Any, variables: list[Any]) -> None:
+        """Gives an optimizer the slots of variables; quickly where it had just these before."""
+        key = tuple(map(id, variables))
+        known = self._arrangements.get(key)
+        # Sums of gradients may have to start anew.
+        if known is not None and not _keras.accumulates(optimizer):
+            known.restore()
+            return
+        if len(self._arrangements) > _MOST_ARRANGEMENTS:
+            self._arrangements.clear()
+        before = _keras.slotted(optimizer)
+        aside = self._put_aside(_keras.updates_made(optimizer))
+        self._arrangements[before], self._arrangements[key] = _keras.refit_slots(
+            optimizer, variables, aside
+        )
+
+    def _put_aside(self, updates: Any) -> Callable[[Any], Mapping[str, Any] | None]:
         """Finds the slots of a variable that comes back.
 
         Gradients that were summed up for an update that the others have made since are dropped.
         """
+        kept = self._slot_values(self._latest.layers, self._graph)
 
         def aside(variable: Any) -> Mapping[str, Any] | None:
-            key = keys.get(id(variable))
-            own = None if key is None else self._bank.slots_for(self._graph, key)
-            if own is None or key is None or self._aside_at.get(key, updates) == updates:
+            if id(variable) not in self._aside:
+                return kept(variable)
+            own, then = self._aside[id(variable)]
+            if then == updates:
                 return own
             return {name: slot for name, slot in own.items() if name != _keras.ACCUMULATED}
 
@@ -356,7 +377,8 @@ class RebuiltCopy:
             return
         self._know_optimizer(optimizer)
         keys = self._bank.variable_keys(self._latest.layers, self._graph)
-        for variable_id, own in _keras.slots_of(optimizer).items():
+        aside = {variable_id: own for variable_id, (own, _) in self._aside.items()}
+        for variable_id, own in {**aside, **_keras.slots_of(optimizer)}.items():
             if variable_id in keys:
                 self._bank.slots[keys[variable_id]] = {
                     name: _keras.snapshot(slot) for name, slot in own.items()
@@ -367,6 +389,8 @@ class RebuiltCopy:
         if optimizer is not self._optimizer:
             self._bank.slots.clear()
             self._per_output.clear()
+            self._aside.clear()
+            self._arrangements.clear()
             self._optimizer = optimizer
 
     def _slot_values(

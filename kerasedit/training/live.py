@@ -345,7 +345,7 @@ class LiveEdit(keras.callbacks.Callback):
     def _look(self, *, keep: bool = False) -> None:
         """Looks at the weights: those in view for a frame, and all of them for the history."""
         start = time.monotonic()
-        editor, monitor = self.editor, self.editor.monitor
+        monitor = self.editor.monitor
         watched = monitor.watched
         keep = keep or start >= self._next_record
         if not watched and not keep:

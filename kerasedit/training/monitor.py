@@ -148,6 +148,12 @@ class Monitor:
                 shown = {path: m for path, m in moments.items() if path in view.paths}
                 _tell(view.show_frame, Frame(self._state, shown))
 
+    def forget(self) -> None:
+        """The layers are no longer those of the latest training. One under way goes on."""
+        if not self._state.running and self._state != State():
+            self.history = LayerHistory()
+            self.update(**vars(State()))
+
     def end(self) -> None:
         """Training is over."""
         if self._state.running:

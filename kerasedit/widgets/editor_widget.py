@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .messages import answer, pack_moments
 from .rows import make_history, make_info, make_rows, training_data
 
 _STATIC = Path(__file__).parent / "static"
+_PROGRESS_SECONDS = 0.25
 
 
 def _asset(name: str) -> Path:
@@ -32,6 +34,12 @@ def _asset(name: str) -> Path:
             "'make setup', or 'npm install && npm run build' in js/; an installed package has it."
         )
     return path
+
+
+def _news(training: dict[str, Any]) -> dict[str, Any]:
+    """What of a training changes other than by its going on."""
+    goes_on = ("epoch", "step", "total", "metrics")
+    return {name: value for name, value in training.items() if name not in goes_on}
 
 
 class EditorWidget(anywidget.AnyWidget):
@@ -92,6 +100,8 @@ class EditorWidget(anywidget.AnyWidget):
 
     def _follow(self, event: Event) -> None:
         """Every change of the editor becomes one message with what is new."""
+        if event.structural:
+            self.editor.monitor.forget()
         with self.hold_sync():
             for name, value in self._state().items():
                 setattr(self, name, value)
@@ -99,7 +109,13 @@ class EditorWidget(anywidget.AnyWidget):
             self.selected = [path for path in self.selected if path in paths]
 
     def _show_training(self, state: State) -> None:
-        self.training = training_data(state)
+        """Tells what changed at once; of epochs that just go by, as many as can be seen."""
+        data, now = training_data(state), time.monotonic()
+        if now >= self._next_progress or _news(data) != _news(self.training):
+            self._next_progress = now + _PROGRESS_SECONDS
+            self.training = data
+
+    _next_progress = 0.0
 
     def _show_frame(self, frame: Frame) -> None:
         """One message for all that is to be drawn; the next come when the browser has drawn it."""

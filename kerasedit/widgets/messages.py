@@ -254,6 +254,7 @@ def _code(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, 
 
 
 def _ping(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    editor.training()  # notices a `fit` that was interrupted
     return {"alive": alive, "revision": editor.revision}, []
 
 

@@ -60,6 +60,31 @@ export interface Info {
   model_id?: string;
 }
 
+/** Where a `fit` with a live callback stands. */
+export interface Training {
+  running: boolean;
+  /** The number of the epoch, from 0. */
+  epoch: number;
+  epochs: number;
+  /** Batches done in the epoch, of how many where that is known. */
+  step: number;
+  steps: number | null;
+  /** Batches done since `fit` began. */
+  total: number;
+  /** What is no number comes as text. */
+  metrics: Record<string, number | string>;
+  /** Layers whose flags hold from a batch to come. */
+  pending: string[];
+  /** Whether the step under way is compiled first. */
+  tracing: boolean;
+  alerts: string[];
+}
+
+/** What the kernel sends unasked while a `fit` runs. */
+export interface Frame {
+  frame: { training: Training; paths: string[]; bins: number };
+}
+
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /** A layer that is to be made: a class of the palette and the arguments that differ from its own. */
@@ -123,12 +148,16 @@ export interface PaletteEntry {
 /** A message without its id and revision, which the client adds. */
 export type Question =
   | { query: "histograms"; paths: string[]; bins: number; log: boolean }
+  | { query: "moments"; paths: string[]; step: number }
   | { query: "palette" }
   | { query: "code" }
   | { query: "ping" }
   | { action: "hand_back"; name: string; overwrite: boolean }
   | { action: "save"; path: string; overwrite: boolean }
   | { preview: Edit; revision: number };
+
+/** What the kernel is told without an answer being waited for. */
+export type Word = { query: "watch"; paths: string[] } | { action: "drawn" } | { query: "ping" };
 
 export type Action = { edit: Edit } | { action: "undo" | "redo"; n: number };
 

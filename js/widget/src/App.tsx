@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "preact/hooks";
 import { Alert } from "./Alert";
 import { Bar } from "./Bar";
 import { Button } from "./Button";
@@ -5,10 +6,21 @@ import { Layers } from "./Layers";
 import { Messages } from "./Messages";
 import { Palette } from "./Palette";
 import type { Store } from "./store";
+import { TrainingStrip } from "./TrainingStrip";
 
 export function App({ store }: { store: Store }) {
   const info = store.info.value;
   const problem = store.problem.value;
+  const root = useRef<HTMLElement>(null);
+
+  // Out of sight nothing moves: the kernel then has no weights to look at.
+  useEffect(() => {
+    const observer = new IntersectionObserver((seen) => {
+      store.training.setVisible(seen.at(-1)?.isIntersecting === true);
+    });
+    if (root.current) observer.observe(root.current);
+    return () => observer.disconnect();
+  }, [store]);
 
   function onKeyDown(event: KeyboardEvent): void {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
@@ -25,6 +37,7 @@ export function App({ store }: { store: Store }) {
 
   return (
     <section
+      ref={root}
       class="ke-root"
       aria-label="Keras model editor"
       role="region"
@@ -42,6 +55,7 @@ export function App({ store }: { store: Store }) {
           </Button>
         </Alert>
       )}
+      <TrainingStrip store={store} />
       <Layers store={store} />
       <Messages store={store} />
       {store.palette.value && <Palette store={store} task={store.palette.value} />}

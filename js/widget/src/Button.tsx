@@ -10,6 +10,7 @@ interface Props {
   disabled?: boolean;
   primary?: boolean;
   expanded?: boolean;
+  pressed?: boolean;
   popup?: "menu";
   tabIndex?: number;
   children?: ComponentChildren;
@@ -20,7 +21,7 @@ interface Props {
  * and the next key would go to the notebook.
  */
 export function Button(props: Props) {
-  const { label, onClick, title, icon, disabled = false, primary, expanded, popup, tabIndex, children } = props;
+  const { label, onClick, title, icon, disabled = false, primary, expanded, pressed, popup, tabIndex, children } = props;
   return (
     <button
       type="button"
@@ -29,6 +30,7 @@ export function Button(props: Props) {
       title={title ?? (children ? undefined : label)}
       aria-disabled={disabled}
       aria-expanded={expanded}
+      aria-pressed={pressed}
       aria-haspopup={popup}
       tabIndex={tabIndex}
       onClick={(event) => {

@@ -2,6 +2,7 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import { count } from "../../shared/src/format";
 import type { Mark, Row } from "../../shared/src/protocol";
 import { hasFlag } from "../../shared/src/rows";
+import { isPending } from "../../shared/src/training";
 import { Button } from "./Button";
 import { HistogramCell } from "./HistogramCell";
 import { Icon } from "./Icon";
@@ -120,12 +121,13 @@ export function LayerRow({ store, row, index, active }: Props) {
   );
 }
 
-/** Shows what was asked for; as long as the kernel has not confirmed it, as busy. */
+/** Shows what was asked for; as long as the kernel or a training has not taken it in, as busy. */
 function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: number }) {
   if (row.kind === "op" || row.kind === "input") return null;
   const asked = store.asked.value.get(row.path);
   const checked = asked?.value ?? row.trainable === true;
   const fixed = store.dead.value || !hasFlag(row);
+  const pending = isPending(row.path, store.training.state.value?.pending ?? []);
   const title = !hasFlag(row) ? "Has no weights to train" : checked ? "Trainable: click to freeze" : "Frozen: click to unfreeze";
   return (
     <button
@@ -134,9 +136,9 @@ function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: nu
       class={`ke-switch${row.weights === 0 ? " ke-quiet" : ""}`}
       aria-label={`Trainable ${row.path}`}
       aria-checked={checked}
-      aria-busy={asked !== undefined}
+      aria-busy={asked !== undefined || pending}
       aria-disabled={fixed}
-      title={asked ? "Waiting for the kernel to confirm" : title}
+      title={asked ? "Waiting for the kernel to confirm" : pending ? "Holds from the next batch on" : title}
       tabIndex={tabIndex}
       onClick={() => {
         if (!fixed) store.toggle(row);

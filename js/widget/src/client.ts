@@ -1,6 +1,6 @@
 // Requests to the kernel and their answers.
 import type { Binary } from "../../shared/src/histogram";
-import type { Action, Answer, Done, Problem, Question } from "../../shared/src/protocol";
+import type { Action, Answer, Done, Problem, Question, Word } from "../../shared/src/protocol";
 
 /** The kernel answered, and said no. */
 export class Refusal extends Error {
@@ -59,6 +59,15 @@ export class Client {
     return this.#request<T>(question);
   }
 
+  /** Says something to the kernel. Nobody waits for the answer, and none is missed. */
+  tell(word: Word): void {
+    try {
+      this.#post({ id: this.#newId(), ...word });
+    } catch {
+      // The channel is closed: what is asked next will find out.
+    }
+  }
+
   /**
    * Does what changes the model, one at a time. A second click while the kernel is busy with the
    * first was made in full knowledge of the first: it goes out on the revision that the first
@@ -95,7 +104,7 @@ export class Client {
 
   #request<T>(body: object): Promise<Reply<T>> {
     return new Promise((resolve, reject) => {
-      const id = `${this.#prefix}-${++this.#last}`;
+      const id = this.#newId();
       const timer = setTimeout(() => {
         const pending = this.#pending.get(id);
         if (!pending) return;
@@ -110,6 +119,10 @@ export class Client {
         reject(new Disconnected(String(error)));
       }
     });
+  }
+
+  #newId(): string {
+    return `${this.#prefix}-${++this.#last}`;
   }
 
   /** Takes a message from the kernel. What answers no request of this view is somebody else's. */

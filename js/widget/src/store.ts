@@ -18,8 +18,9 @@ import type {
 import { hasFlag, parentPath, pathRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal } from "./client";
 import { followTraits, type Host, isCommLive } from "./host";
+import { TrainingView } from "./training";
 
-export const BINS = 32;
+const BINS = 32;
 /** Rows whose histograms travel in one message. */
 const BATCH = 64;
 /** A kernel that was heard or asked this recently is not asked again whether it is there. */
@@ -68,6 +69,7 @@ export class Store {
 
   readonly histograms = signal<ReadonlyMap<string, Histogram>>(new Map());
   readonly paletteEntries = signal<readonly PaletteEntry[] | null>(null);
+  readonly training: TrainingView;
 
   readonly shown = computed(() => shownRows(this.rows.value, this.filter.value, this.unfolded.value));
   readonly selectedSet = computed(() => new Set(this.selected.value));
@@ -99,12 +101,19 @@ export class Store {
       (message) => host.send(message),
       (waiting) => (this.waiting.value = waiting),
     );
+    this.training = new TrainingView(host, {
+      tell: (word) => {
+        if (!this.dead.peek()) this.#client.tell(word);
+      },
+      ask: (question) => this.#client.ask(question),
+    });
     this.#stops.push(followTraits(host, ["revision", "info", "rows", "alive"], () => this.#readModel()));
     this.#stops.push(followTraits(host, ["selected", "filter"], () => this.#readView()));
 
     const onMessage = (message: unknown, buffers: Parameters<Client["receive"]>[1]) => {
       this.#heard = Date.now();
       this.#client.receive(message, buffers);
+      this.training.receive(message, buffers);
     };
     host.on("msg:custom", onMessage);
     const onComm = () => void this.#commChanged();
@@ -119,12 +128,20 @@ export class Store {
         if (this.revision.value >= 0 && !this.dead.value) this.#fetchHistograms();
       }),
     );
+    this.#stops.push(
+      effect(() => {
+        if (this.training.running.value) return;
+        this.#histogramRevision.clear(); // What was trained is another, though of the same revision.
+        this.#fetchHistograms();
+      }),
+    );
 
     void this.#meet();
   }
 
   close(): void {
     clearTimeout(this.#viewTimer);
+    this.training.close();
     for (const stop of this.#stops) stop();
     this.#client.disconnect();
   }
@@ -172,6 +189,7 @@ export class Store {
     try {
       const { ok } = await this.#client.ask<{ alive: string }>({ query: "ping" });
       this.dead.value = ok.alive !== this.#host.get("alive");
+      this.training.watch();
     } catch (error) {
       if (error instanceof Disconnected) this.#lose();
     }
@@ -318,13 +336,15 @@ export class Store {
   /** Says which rows are in view; what is missing or old among them is fetched. */
   view(paths: readonly string[]): void {
     this.#inView = paths;
+    this.training.view(paths);
     this.#fetchHistograms();
   }
 
   #fetchHistograms(): void {
     const revision = this.revision.peek();
     if (this.#histogramsUnderWay || this.dead.peek()) return;
-    const paths = this.#inView.filter((path) => this.#histogramRevision.get(path) !== revision).slice(0, BATCH);
+    const old = (path: string) => this.#histogramRevision.get(path) !== revision && !this.training.shows(path);
+    const paths = this.#inView.filter(old).slice(0, BATCH);
     if (paths.length === 0) return;
     this.#histogramsUnderWay = true;
     // Marked before the answer: what the kernel refuses is not asked for again until something changes.
@@ -335,6 +355,7 @@ export class Store {
         if (!buffer) return;
         const fresh = decodeHistograms(ok.paths, ok.bins, buffer);
         this.histograms.value = new Map([...this.histograms.value, ...fresh]);
+        this.training.replace(fresh);
       })
       .catch((error: unknown) => {
         if (error instanceof Disconnected) this.#lose();

@@ -1,0 +1,185 @@
+// What a view shows of a training: where it stands, the weights of the rows in view as they move, and
+// as they were at a step that was asked for.
+import { batch, computed, effect, signal } from "@preact/signals";
+import { type Binary, decodeMoments, type Histogram, type Moment } from "../../shared/src/histogram";
+import type { Frame, Training, Word } from "../../shared/src/protocol";
+import { continueCurve, NO_CURVE, readTraining } from "../../shared/src/training";
+import type { Reply } from "./client";
+import { followTraits, type Host } from "./host";
+
+/** How long rows or the slider have to rest before the kernel hears of it. */
+const REST_MS = 150;
+/** A kernel that was silent for so long in a training is asked: an interrupt ends one without a word. */
+const SILENCE_MS = 2000;
+
+type Histograms = ReadonlyMap<string, Histogram>;
+
+interface Moments {
+  paths: string[];
+  steps: number[];
+  bins: number;
+}
+
+export interface Kernel {
+  tell(word: Word): void;
+  ask(question: { query: "moments"; paths: string[]; step: number }): Promise<Reply<Moments>>;
+}
+
+/** The rows that each view on this page looks at: the kernel knows the widget, not its views. */
+const lookers = new Map<string, Map<TrainingView, readonly string[]>>();
+
+export class TrainingView {
+  readonly state = signal<Training | null>(null);
+  readonly running = computed(() => this.state.value?.running === true);
+  readonly curve = signal(NO_CURVE);
+  /** The step that was asked for; null while the weights are shown as they are now. */
+  readonly wanted = signal<number | null>(null);
+  /** The step that is shown in its place: not every one was kept. */
+  readonly found = signal<number | null>(null);
+
+  /** The weights of rows as a frame showed them last. */
+  readonly #live = signal<ReadonlyMap<string, Moment>>(new Map());
+  readonly #past = signal<ReadonlyMap<string, Moment>>(new Map());
+  readonly #kernel: Kernel;
+  readonly #widget: string;
+  readonly #stops: (() => void)[] = [];
+  #inView: readonly string[] = [];
+  #visible = true;
+  #waiting: { paths: readonly string[]; bins: number; buffer: Binary }[] = [];
+  #frameAsked = 0;
+  #watchTimer: ReturnType<typeof setTimeout> | undefined;
+  #scrubTimer: ReturnType<typeof setTimeout> | undefined;
+  #heard = 0;
+
+  constructor(host: Host, kernel: Kernel) {
+    this.#kernel = kernel;
+    this.#widget = host.get("alive") ?? "";
+    this.#stops.push(followTraits(host, ["training"], () => this.#take(readTraining(host.get("training")))));
+    this.#stops.push(
+      effect(() => {
+        if (!this.running.value) return;
+        this.scrub(null); // What was looked at is of the training before.
+        this.watch();
+        const timer = setInterval(() => this.#breakSilence(), SILENCE_MS);
+        return () => clearInterval(timer);
+      }),
+    );
+  }
+
+  close(): void {
+    for (const stop of this.#stops) stop();
+    for (const timer of [this.#watchTimer, this.#scrubTimer]) clearTimeout(timer);
+    cancelAnimationFrame(this.#frameAsked);
+    this.#say([]);
+  }
+
+  /** What a row shows in place of its histogram as it is otherwise known. */
+  histogram(path: string, known: Histograms): Histogram | Moment | undefined {
+    if (this.wanted.value !== null) return this.#past.value.get(path);
+    return this.#live.value.get(path) ?? known.get(path);
+  }
+
+  /** Whether frames tell of a row already. */
+  shows(path: string): boolean {
+    return this.running.peek() && this.#live.peek().has(path);
+  }
+
+  /** After a training the weights as they are now replace what its frames showed last. */
+  replace(fresh: Histograms): void {
+    if (!this.running.peek()) this.#live.value = new Map([...this.#live.peek()].filter(([path]) => !fresh.has(path)));
+  }
+
+  #take(state: Training | null): void {
+    this.#heard = Date.now();
+    batch(() => {
+      this.state.value = state;
+      if (state) this.curve.value = continueCurve(this.curve.peek(), state);
+      else this.scrub(null);
+    });
+  }
+
+  // Frames
+
+  /** Takes a message that the kernel sent unasked. It is drawn with the next picture of the page. */
+  receive(message: unknown, [buffer]: readonly Binary[] = []): void {
+    this.#heard = Date.now();
+    if (typeof message !== "object" || message === null || !("frame" in message) || !buffer) return;
+    const { training, paths, bins } = (message as Frame).frame;
+    this.#take(training);
+    this.#waiting.push({ paths, bins, buffer });
+    this.#frameAsked ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw(): void {
+    this.#frameAsked = 0;
+    const frames = this.#waiting;
+    this.#waiting = [];
+    if (this.running.peek()) {
+      const fresh = frames.flatMap(({ paths, bins, buffer }) => [...decodeMoments(paths, bins, buffer)]);
+      this.#live.value = new Map([...this.#live.peek(), ...fresh]);
+    }
+    frames.forEach(() => this.#kernel.tell({ action: "drawn" }));
+  }
+
+  // Who looks at what
+
+  view(paths: readonly string[]): void {
+    this.#inView = paths;
+    this.watch();
+    if (this.wanted.peek() !== null) this.#fetchPast();
+  }
+
+  setVisible(visible: boolean): void {
+    if (visible === this.#visible) return;
+    this.#visible = visible;
+    this.watch();
+  }
+
+  /** Lets the kernel know which rows are in view, once they rest. */
+  watch(): void {
+    if (!this.running.peek()) return;
+    clearTimeout(this.#watchTimer);
+    this.#watchTimer = setTimeout(() => this.#say(this.#visible ? this.#inView : []), REST_MS);
+  }
+
+  #say(paths: readonly string[]): void {
+    const views = lookers.get(this.#widget) ?? new Map<TrainingView, readonly string[]>();
+    if (paths.length > 0) views.set(this, paths);
+    else if (!views.delete(this)) return;
+    if (views.size > 0) lookers.set(this.#widget, views);
+    else lookers.delete(this.#widget);
+    this.#kernel.tell({ query: "watch", paths: [...new Set([...views.values()].flat())] });
+  }
+
+  #breakSilence(): void {
+    if (Date.now() - this.#heard >= SILENCE_MS) this.#kernel.tell({ query: "ping" });
+  }
+
+  // Steps of the past
+
+  /** Shows the weights as they were at a step; null for as they are. */
+  scrub(step: number | null): void {
+    this.wanted.value = step;
+    clearTimeout(this.#scrubTimer);
+    if (step !== null) this.#scrubTimer = setTimeout(() => this.#fetchPast(), REST_MS);
+    else {
+      this.found.value = null;
+      this.#past.value = new Map();
+    }
+  }
+
+  #fetchPast(): void {
+    const step = this.wanted.peek();
+    if (step === null) return;
+    this.#kernel
+      .ask({ query: "moments", paths: [...this.#inView], step })
+      .then(({ ok, buffers: [buffer] }) => {
+        if (this.wanted.peek() !== step || !buffer) return;
+        batch(() => {
+          this.#past.value = decodeMoments(ok.paths, ok.bins, buffer);
+          this.found.value = ok.steps[0] ?? null;
+        });
+      })
+      .catch(() => undefined); // Whoever is not answered keeps what is shown.
+  }
+}
