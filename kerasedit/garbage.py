@@ -22,6 +22,10 @@ def put_off() -> Iterator[None]:
         yield
     finally:
         if searching:
+            if not gc.get_freeze_count():  # what somebody else froze must stay so
+                # What was made counts as old, or the next object made would have all of it searched.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

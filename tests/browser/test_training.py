@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from .lab import DARK, LIGHT, WAIT, Lab
 from .test_editor_story import TRAIN
+from .test_screenshots import BUILD
 from .widget import button, messages, python, region, row, toggle
 
 EDITOR = "ed = kerasedit.Editor(model)\ned"
@@ -136,8 +137,14 @@ def test_a_training_is_looked_back_at(lab: Lab, widget: Locator) -> None:
     slider.fill(str(total))
     expect(slider).to_have_attribute("aria-valuetext", f"step {total}")
     button(training, "Live").click()
-    expect(slider).to_have_attribute("aria-valuetext", "live")
+    expect(slider).to_have_attribute("aria-valuetext", f"live, step {total}")
     expect(image).to_have_attribute("aria-label", now)
+
+    # What goes wrong is said.
+    lab.run_cell("ed.model.fit(images * np.nan, labels, verbose=0, callbacks=[ed.live()])")
+    alerts = training.get_by_role("alert")
+    expect(alerts.filter(has_text=re.compile("loss is nan, seen at step"))).to_be_visible()
+    expect(alerts.filter(has_text=re.compile("NaN or Inf in the weights of"))).to_be_visible()
 
     # The layers of the training are no longer these.
     button(widget, "Remove drop").click()
@@ -146,13 +153,28 @@ def test_a_training_is_looked_back_at(lab: Lab, widget: Locator) -> None:
 
 
 @pytest.mark.slow
-def test_pictures_of_a_training(lab: Lab, widget: Locator) -> None:
-    lab.run_cell(FIT, wait=False)
-    curve = strip(widget).get_by_role("img", name=re.compile("^Loss, the last [2-9][0-9] values"))
+def test_pictures_of_a_training(lab: Lab) -> None:
+    lab.page.set_viewport_size({"width": 1180, "height": 1400})
+    lab.new_notebook()
+    lab.execute("application:toggle-left-area")
+    lab.run_cell(BUILD, timeout=180_000)
+    widget = region(lab.run_cell("ed = kerasedit.Editor(model)\ned"))
+    button(widget, "Unfold backbone").click()
+    lab.run_cell(
+        "ed.model.compile('sgd', 'sparse_categorical_crossentropy', metrics=['accuracy'])\n"
+        "ed.model.fit(images, labels, epochs=500, verbose=0, callbacks=[ed.live()])",
+        wait=False,
+    )
+    curve = strip(widget).get_by_role("img", name=re.compile("^Loss, the last [4-9][0-9] values"))
     expect(curve).to_be_visible(timeout=WAIT)
+    toggle(widget, "head").click()
+    lab.screenshot("training-pending", widget)
+    expect(toggle(widget, "head")).to_have_attribute("aria-busy", "false")
+    lab.page.mouse.move(0, 0)
     for theme, name in ((DARK, "dark"), (LIGHT, "light")):
         lab.set_theme(theme)
-        advances(widget)
+        moves(weights(widget, "backbone/conv1"))
         lab.screenshot(f"training-{name}", widget)
     stop(lab, widget)
+    strip(widget).get_by_role("slider").fill("200")
     lab.screenshot("trained-light", widget)

@@ -11,7 +11,7 @@ import keras
 import pytest
 from keras import layers
 
-from kerasedit import EditError, Editor
+from kerasedit import EditError, Editor, garbage
 from tests import models
 from tests.models import data, out, same
 
@@ -139,3 +139,25 @@ def test_copies_that_were_given_up_do_not_pile_up() -> None:
         gc.set_threshold(*was)
     assert copies[-1]() is ed.model
     assert held.layers[-1].name == "held"
+
+
+def test_what_others_froze_stays_frozen_while_garbage_is_put_off() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with garbage.put_off():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= frozen - 1  # the frozen ones may die themselves
+    finally:
+        gc.unfreeze()
+    with garbage.put_off():
+        made = [[] for _ in range(10)]
+    assert not gc.get_freeze_count()
+    assert made in gc.get_objects(generation=2)
+
+
+def test_an_error_ends_the_putting_off() -> None:
+    with pytest.raises(RuntimeError), garbage.put_off():
+        raise RuntimeError
+    assert gc.isenabled()

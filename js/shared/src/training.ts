@@ -28,6 +28,12 @@ export function isPending(path: string, pending: readonly string[]): boolean {
   return pending.some((other) => other === path || other.startsWith(`${path}/`));
 }
 
+/** An epoch that has begun has no metrics yet: those of the one before stay in sight. */
+export function keepMetrics(before: Training | null, now: Training): Training {
+  const fresh = Object.keys(now.metrics).length > 0 || before === null || now.total < before.total;
+  return fresh ? now : { ...now, metrics: before.metrics };
+}
+
 /** Four digits, of which none comes and goes as the number moves. */
 export function metric(value: number | string): string {
   return typeof value === "string" ? value : value.toPrecision(4);

@@ -1,3 +1,4 @@
+import { count } from "../../shared/src/format";
 import {
   curvePath,
   describeCurve,
@@ -82,13 +83,13 @@ function Scrubber({ store, total }: { store: Store; total: number }) {
   const { training } = store;
   const wanted = training.wanted.value;
   const found = training.found.value;
-  const text = wanted === null ? "live" : `step ${found ?? wanted}`;
+  const text = `step ${count(wanted === null ? total : (found ?? wanted))}`;
   return (
     <span class="ke-scrubber">
       <input
         type="range"
         aria-label="Step of the training"
-        aria-valuetext={text}
+        aria-valuetext={wanted === null ? `live, ${text}` : text}
         title="The weights as they were at a step of the training"
         min={0}
         max={total}

@@ -3,7 +3,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type Binary, decodeMoments, type Histogram, type Moment } from "../../shared/src/histogram";
 import type { Frame, Training, Word } from "../../shared/src/protocol";
-import { continueCurve, NO_CURVE, readTraining } from "../../shared/src/training";
+import { continueCurve, keepMetrics, NO_CURVE, readTraining } from "../../shared/src/training";
 import type { Reply } from "./client";
 import { followTraits, type Host } from "./host";
 
@@ -92,7 +92,7 @@ export class TrainingView {
   #take(state: Training | null): void {
     this.#heard = Date.now();
     batch(() => {
-      this.state.value = state;
+      this.state.value = state && keepMetrics(this.state.peek(), state);
       if (state) this.curve.value = continueCurve(this.curve.peek(), state);
       else this.scrub(null);
     });
