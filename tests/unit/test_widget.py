@@ -360,6 +360,55 @@ def test_a_subclassed_model_shows_why_its_structure_is_fixed() -> None:
     assert wire.editor.model.dense.trainable is False and model.dense.trainable is True
 
 
+def show_steps(wire: Wire, **changes: Any) -> dict[str, Any]:
+    wire.editor.monitor.update(**changes)
+    return wire.widget.training
+
+
+def test_a_training_is_told_but_not_each_of_many_epochs(wire: Wire) -> None:
+    told = []
+    wire.widget.observe(lambda change: told.append(change["new"]), "training")
+    show_steps(wire, running=True, epochs=1000)
+    for epoch in range(1000):
+        show_steps(wire, epoch=epoch, total=10 * epoch)
+    assert 1 <= len(told) < 500
+    # What else changes is told at once, with where training stands then.
+    assert show_steps(wire, pending=("head",))["epoch"] == 999
+    assert show_steps(wire, tracing=True)["tracing"]
+    wire.editor.monitor.alert("NaN")
+    assert wire.widget.training["alerts"] == ("NaN",)
+    wire.editor.monitor.end()
+    assert not wire.widget.training["running"] and wire.widget.training["epoch"] == 999
+
+
+def test_a_training_is_forgotten_with_its_layers(wire: Wire) -> None:
+    other = EditorWidget(wire.editor)
+    show_steps(wire, running=True, epochs=3)
+    wire.editor.freeze("head")
+    wire.editor.monitor.end()
+    assert wire.widget.training["epochs"] == 3
+    wire.editor.rename("head", "top")
+    assert wire.widget.training["epochs"] == other.training["epochs"] == 0
+    assert wire.editor.monitor.history.paths == []
+
+
+def test_a_ping_notices_an_interrupted_fit(wire: Wire) -> None:
+    model = wire.editor.model
+    model.compile("sgd", "mse")
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(
+            np.ones((4, 8)), np.ones((4, 3)), verbose=0, callbacks=[wire.editor.live(), Stop()]
+        )
+    assert wire.widget.training["running"]
+    assert wire.ask(query="ping")["ok"]["revision"] == wire.editor.revision
+    assert not wire.widget.training["running"]
+
+
 def test_a_missing_bundle_says_how_to_build_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decodeHistograms, describeHistogram, histogramPath } from "../src/histogram";
+import { decodeHistograms, decodeMoments, describeHistogram, histogramPath, updateStrength } from "../src/histogram";
 
 const FIGURES = [-0.5, 0.5, 0.01, 0.2, 3, 1, 2, 1000];
 
@@ -52,4 +52,35 @@ it("tells a histogram in words", () => {
   expect(histogram && describeHistogram("dense", histogram)).toBe(
     "Weights of dense: mean 0.01, std 0.2, min -0.5, max 0.5, zeros 3, NaN 1, Inf 2, of 1,000",
   );
+});
+
+describe("moments", () => {
+  const [moving, still] = [
+    [0.25, 0.0012, 0.5],
+    [0, 0, NaN],
+  ];
+  const buffer = encode([
+    [1, 2, ...FIGURES, ...moving],
+    [3, 4, ...FIGURES, ...still],
+  ]);
+  const found = decodeMoments(["a", "b"], 2, buffer);
+
+  it("have three more figures", () => {
+    expect([...(found.get("b")?.counts ?? [])]).toEqual([3, 4]);
+    expect(found.get("a")).toMatchObject({ size: 1000, changed: 0.25, gradient: 0.5 });
+    expect(() => decodeHistograms(["a", "b"], 2, buffer)).toThrow(RangeError);
+  });
+
+  it("tell how a layer moves", () => {
+    const tell = (path: string) => {
+      const moment = found.get(path);
+      return moment && describeHistogram(path, moment).split("of 1,000, ")[1];
+    };
+    expect(tell("a")).toBe("update 0.12 % a step, gradient 0.5");
+    expect(tell("b")).toBe("update 0 % a step, not changed since fit began");
+  });
+
+  it("have a strength by orders of magnitude", () => {
+    expect([NaN, 0, 1e-9, 1e-5, 1e-3, 0.1, 7].map(updateStrength)).toEqual([0, 0, 0, 0, 0.5, 1, 1]);
+  });
 });

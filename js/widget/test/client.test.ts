@@ -62,6 +62,26 @@ describe("questions", () => {
   });
 });
 
+describe("words", () => {
+  it("are said without an answer being waited for, or missed", () => {
+    const { client, at, sent, waiting } = setUp();
+    client.tell({ action: "drawn" });
+    client.tell({ action: "drawn" });
+    vi.advanceTimersByTime(3_600_000);
+    client.receive({ id: at(0).id, error: { type: "EditError", message: "no" } });
+    expect(sent).toMatchObject([{ action: "drawn" }, { action: "drawn" }]);
+    expect(at(0).id).not.toBe(at(1).id);
+    expect(waiting).not.toHaveBeenCalled();
+  });
+
+  it("may fall into a closed channel", () => {
+    const client = new Client(() => {
+      throw new Error("closed");
+    }, vi.fn());
+    expect(() => client.tell({ query: "ping" })).not.toThrow();
+  });
+});
+
 describe("waiting", () => {
   it("is told after a second and ends with the answer, which still counts", async () => {
     const { client, at, waiting } = setUp();
