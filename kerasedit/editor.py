@@ -21,7 +21,7 @@ from .files import load_model, save_model
 from .graph.build import LayerState
 from .graph.model_graph import Entry, LayerId, ModelGraph, VariableSpec
 from .graph.read import read_model
-from .handback import bind
+from .handback import after_cell, bind
 from .methods import EditMethods
 from .names import listed
 from .plan import Plan, make_plan
@@ -573,6 +573,7 @@ class Editor(EditMethods["Editor"]):
                 raise EditError("ed.model is in training already; one fit at a time can be edited.")
             self._copy.run = run
             self._copy.functions.note(self._copy.latest)
+        after_cell(self.training)  # a fit that is interrupted says nothing
 
     def end_training(self, run: Run) -> None:
         """Does what waited for the end of a `fit`."""

@@ -21,6 +21,23 @@ def user_namespace() -> MutableMapping[str, Any] | None:
     return None if shell is None else shell.user_ns
 
 
+def after_cell(fn: Callable[[], Any]) -> None:
+    """Calls a function once the cell that runs now has ended, however it ends; not outside IPython."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def once(*_: Any) -> None:
+        shell.events.unregister("post_run_cell", once)
+        fn()
+
+    shell.events.register("post_run_cell", once)
+
+
 def bind(
     name: str,
     model: Callable[[], keras.Model],

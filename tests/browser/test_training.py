@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -71,7 +72,18 @@ def stop(lab: Lab, widget: Locator) -> None:
     expect(strip(widget).get_by_role("progressbar")).to_have_count(0)
 
 
-def test_training_is_steered_in_the_widget(lab: Lab, widget: Locator) -> None:
+@pytest.fixture(params=[True, False], ids=["subshell", "queue"])
+def subshells(lab: Lab, request: pytest.FixtureRequest) -> Iterator[bool]:
+    """With a kernel that handles messages while a cell runs, and with one that lets them wait."""
+    yield request.param
+    lab.use_subshells(True)
+
+
+def test_training_is_steered_in_the_widget(lab: Lab, subshells: bool) -> None:
+    lab.new_notebook()
+    lab.use_subshells(subshells)
+    lab.run_cell(TRAIN, timeout=180_000)
+    widget = region(lab.run_cell(EDITOR))
     expect(strip(widget)).to_have_count(0)
     lab.run_cell(FIT, wait=False)
     advances(widget)
@@ -89,6 +101,7 @@ def test_training_is_steered_in_the_widget(lab: Lab, widget: Locator) -> None:
     lab.execute("docmanager:save")
     lab.reload()
     lab.execute("docmanager:open", path="test.ipynb", factory="Notebook")
+    lab.use_subshells(subshells)
     widget = region(lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"))
     advances(widget)
     moves(weights(widget, "head"))
@@ -161,8 +174,8 @@ def test_pictures_of_a_training(lab: Lab) -> None:
     button(widget, "Unfold backbone").click()
     lab.run_cell(
         "ed.reinitialize('hidden')\ned.reinitialize('head')\n"
-        "ed.model.compile('sgd', 'sparse_categorical_crossentropy', metrics=['accuracy'])\n"
-        "ed.model.fit(images, labels, epochs=500, verbose=0, callbacks=[ed.live()])",
+        "ed.model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])\n"
+        "ed.model.fit(images, labels, epochs=200, verbose=0, callbacks=[ed.live()])",
         wait=False,
     )
     curve = strip(widget).get_by_role("img", name=re.compile("^Loss, the last [4-9][0-9] values"))
@@ -171,6 +184,7 @@ def test_pictures_of_a_training(lab: Lab) -> None:
     lab.screenshot("training-pending", widget)
     toggle(widget, "backbone").click()
     expect(toggle(widget, "backbone")).to_have_attribute("aria-busy", "false")
+    toggle(widget, "backbone").blur()
     lab.page.mouse.move(0, 0)
     for theme, name in ((DARK, "dark"), (LIGHT, "light")):
         lab.set_theme(theme)
@@ -178,4 +192,5 @@ def test_pictures_of_a_training(lab: Lab) -> None:
         lab.screenshot(f"training-{name}", widget)
     stop(lab, widget)
     strip(widget).get_by_role("slider").fill("200")
+    expect(weights(widget, "hidden")).to_have_attribute("aria-label", re.compile("a step"))
     lab.screenshot("trained-light", widget)

@@ -695,6 +695,29 @@ def test_an_interrupt_leaves_all_consistent(step: int) -> None:
     assert ed.monitor.state.running is False
 
 
+def test_a_stopped_cell_is_noticed_when_it_ends() -> None:
+    """In a notebook, where the next cell may train the model by its own name."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    try:
+        ed = kerasedit.Editor(compiled(run_eagerly=True))
+        model = ed.model
+
+        def stop(_: Any) -> None:
+            ed.freeze("a")
+            raise KeyboardInterrupt
+
+        shell.user_ns.update(train=train, ed=ed, stop=stop)
+        result = shell.run_cell("train(ed, {2: stop})")
+        assert isinstance(result.error_in_exec, KeyboardInterrupt)
+        assert ed.monitor.state.running is False
+        assert not model.get_layer("a").trainable
+        assert not shell.events.callbacks["post_run_cell"]
+    finally:
+        InteractiveShell.clear_instance()
+
+
 def test_an_error_in_another_callback() -> None:
     ed = kerasedit.Editor(compiled())
 

@@ -57,8 +57,9 @@ export function continueCurve(curve: Curve, { total, metrics }: Training): Curve
   return { total, values: [...values, loss].slice(-CURVE_LENGTH) };
 }
 
-/** A line through the values, from the lowest at the bottom to the highest at the top. */
-export function curvePath(values: readonly number[], width: number, height: number): string {
+/** A line through the values, from the lowest at the bottom to the highest at the top; logarithmic if it can be. */
+export function curvePath(given: readonly number[], width: number, height: number): string {
+  const values = given.every((value) => value > 0) ? given.map(Math.log) : given;
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = (i: number) => Number(((i / Math.max(1, values.length - 1)) * width).toFixed(1));
   const y = (value: number) => Number((high > low ? (1 - (value - low) / (high - low)) * height : height / 2).toFixed(1));

@@ -105,6 +105,7 @@ describe("the curve of the loss", () => {
   it("is drawn from the lowest to the highest", () => {
     expect(curvePath([2, 1, 0], 100, 20)).toBe("M0 0L50 10L100 20");
     expect(curvePath([1, 1], 100, 20)).toBe("M0 10L100 10");
+    expect(curvePath([100, 10, 1], 100, 20)).toBe("M0 0L50 10L100 20");
   });
   it("is told in words", () => {
     expect(describeCurve([2, 0.1234, 0.25])).toBe("Loss, the last 3 values: 0.25 now, from 0.123 to 2");

@@ -75,7 +75,7 @@ export class TrainingView {
 
   /** What a row shows in place of its histogram as it is otherwise known. */
   histogram(path: string, known: Histograms): Histogram | Moment | undefined {
-    if (this.wanted.value !== null) return this.#past.value.get(path);
+    if (this.found.value !== null) return this.#past.value.get(path);
     return this.#live.value.get(path) ?? known.get(path);
   }
 
