@@ -29,6 +29,7 @@ from keras.src.ops.function import Function
 from keras.src.saving import saving_lib
 from keras.src.utils.tracking import DotNotTrackScope
 
+from .errors import EditError
 from .graph.model_graph import map_leaves
 
 # What `keras.Model(inputs, outputs)` gives is of a class that is not exported.
@@ -475,10 +476,18 @@ def as_made(layers: Iterable[Any]) -> Iterator[None]:
 
 
 def snapshot(variable: Any) -> Any:
-    """The present value, which later training does not change. On TensorFlow it is no copy."""
+    """The present value, which later training does not change. On TensorFlow it is no copy.
+
+    Raises:
+        EditError: a `fit` on JAX has the value in its hands.
+    """
     if keras.backend.backend() == "tensorflow":
         # `keras.ops.convert_to_tensor` gives back the very variable, which follows later training.
         return variable.value.value()
+    if not has_value(variable) and variable._initializer is None:
+        raise EditError(
+            "While fit runs on JAX, other threads can read weights between epochs only."
+        )
     # torch writes into the tensor, and a compiled step of JAX takes over the arrays it is given.
     return keras.ops.copy(keras.ops.stop_gradient(variable.value))
 

@@ -19,6 +19,7 @@ from .edits.base import NewValues, Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
 from .graph.build import LayerState
+from .graph.flags import changed_flags
 from .graph.model_graph import Entry, LayerId, ModelGraph, VariableSpec
 from .graph.read import read_model
 from .handback import after_cell, bind
@@ -374,6 +375,9 @@ class Editor(EditMethods["Editor"]):
         """Makes another graph the current one. Flags act on the built copy at once."""
         before, self._graph = self._graph, graph
         self._copy.follow(graph, gather=self._gathering)
+        if self._copy.run is not None and self._copy.run.under_way():
+            # Known before the edit is, so that no view takes it for done.
+            self._monitor.update(pending=tuple(changed_flags(self._copy.graph, graph)))
         before.rest(graph)
 
     def _give(self, values: list[tuple[ValueChange, Any]]) -> None:

@@ -31,3 +31,13 @@ def settle_flags(graph: ModelGraph, layers: Mapping[LayerId, Any]) -> None:
     for token, ((layer_id, index), *_) in graph.owners.items():
         to_train = (graph.layers[layer_id].variables or ())[index].trainable
         layers[layer_id].variables[index].trainable = to_train and graph.lets_train(token)
+
+
+def changed_flags(before: ModelGraph, after: ModelGraph) -> dict[str, bool]:
+    """The layers that train in one of two graphs of one structure only, and whether in the latter."""
+    old, new = before.effective_flags, after.effective_flags
+    return {
+        entry.path: new[entry.layer]
+        for entry in after.entries
+        if after.layers[entry.layer].kind == "layer" and new[entry.layer] != old.get(entry.layer)
+    }

@@ -37,7 +37,9 @@ def gatherer(variables: Sequence[Any]) -> Callable[[], np.ndarray]:
         parts = [tf.reshape(v.value, [-1])[:: _stride(v)] for v in variables]
         return tf.concat([tf.cast(part, "float32") for part in parts], 0)
 
-    return lambda: gather().numpy()
+    # Called by itself, a function made anew for each training would draw a warning of TensorFlow's.
+    traced = gather.get_concrete_function()
+    return lambda: traced().numpy()
 
 
 def _stride(variable: Any) -> int:

@@ -17,6 +17,7 @@ from .. import _keras
 from ..editor import Editor, Event
 from ..edits import Edit, Freeze, FreezeUpTo, Unfreeze
 from ..errors import EditError, reason
+from ..graph.flags import changed_flags
 from ..graph.model_graph import ModelGraph
 from ..targets import Target
 from ..views import weights_under
@@ -274,7 +275,6 @@ class LiveEdit(keras.callbacks.Callback):
         graph = run.flags(now=now)
         monitor = self.editor.monitor
         if graph is None:
-            self._tell_pending(run)
             return
         try:
             before, traced = self.editor.set_flags(graph)
@@ -289,7 +289,8 @@ class LiveEdit(keras.callbacks.Callback):
                 self._note(edit(paths))
         if self._rise:
             self._warm_up(graph, {path for path, flag in changed.items() if flag})
-        monitor.update(pending=(), tracing=traced, total=monitor.state.total)
+        pending = changed_flags(graph, self.editor.graph) if run.waiting else ()
+        monitor.update(pending=tuple(pending), tracing=traced)
 
     def _warm_up(self, graph: ModelGraph, paths: set[str]) -> None:
         model = self._trained
@@ -317,14 +318,6 @@ class LiveEdit(keras.callbacks.Callback):
         """Whether the batch that has begun was trained already, as other callbacks edit then."""
         made = _keras.steps_made(self._trained.optimizer)
         return self._made is not None and made > self._made + self._step
-
-    def _tell_pending(self, run: Run) -> None:
-        """Clicks that are gathered are shown as waiting."""
-        monitor = self.editor.monitor
-        if run.waiting:
-            pending = tuple(changed_flags(self.editor.applied_graph, self.editor.graph))
-            if pending != monitor.state.pending:
-                monitor.update(pending=pending)
 
     def _work(self, run: Run) -> None:
         """Makes the edits of weights that wait, unless somebody holds the editor."""
@@ -412,16 +405,6 @@ class LiveEdit(keras.callbacks.Callback):
         optimizer = self._trained.optimizer
         known = isinstance(optimizer, keras.optimizers.Optimizer)
         return _keras.gradient_averages(optimizer) if known else {}
-
-
-def changed_flags(before: ModelGraph, after: ModelGraph) -> dict[str, bool]:
-    """The layers that train in one of two graphs of one structure only, and whether in the latter."""
-    old, new = before.effective_flags, after.effective_flags
-    return {
-        entry.path: new[entry.layer]
-        for entry in after.entries
-        if after.layers[entry.layer].kind == "layer" and new[entry.layer] != old.get(entry.layer)
-    }
 
 
 def _is_number(value: Any) -> bool:

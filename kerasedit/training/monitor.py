@@ -49,7 +49,7 @@ class Frame:
 
 
 class View:
-    """Somebody who looks on. Both functions are called on the thread of `fit`.
+    """Somebody who looks on. Both functions are called on any thread, one at a time.
 
     Args:
         show_state: told of each change but the steps that go by.
@@ -100,6 +100,7 @@ class Monitor:
     def __init__(self) -> None:
         self._state = State()
         self._views: list[View] = []
+        self._lock = threading.RLock()  # what is told last is what holds
         self.history = LayerHistory()
 
     @property
@@ -128,13 +129,15 @@ class Monitor:
 
     def update(self, **changes: Any) -> None:
         """Takes in and tells what changed."""
-        self._state = replace(self._state, **changes)
-        for view in list(self._views):
-            _tell(view.show_state, self._state)
+        with self._lock:
+            self._state = replace(self._state, **changes)
+            for view in list(self._views):
+                _tell(view.show_state, self._state)
 
     def step(self, **changes: Any) -> None:
         """Takes in that steps went by, which the next frame tells."""
-        self._state = replace(self._state, **changes)
+        with self._lock:
+            self._state = replace(self._state, **changes)
 
     def alert(self, text: str) -> None:
         """Says that something went wrong, once."""
@@ -143,10 +146,11 @@ class Monitor:
 
     def show(self, moments: dict[str, Moment]) -> None:
         """A frame for each view that has drawn what it got."""
-        for view in list(self._views):
-            if view.take_credit():
-                shown = {path: m for path, m in moments.items() if path in view.paths}
-                _tell(view.show_frame, Frame(self._state, shown))
+        with self._lock:
+            for view in list(self._views):
+                if view.take_credit():
+                    shown = {path: m for path, m in moments.items() if path in view.paths}
+                    _tell(view.show_frame, Frame(self._state, shown))
 
     def forget(self) -> None:
         """The layers are no longer those of the latest training. One under way goes on."""

@@ -58,6 +58,15 @@ class Jupyter:
     url: str
     token: str
     root: Path
+    home: Path
+
+    def add_kernel(self, name: str, environment: dict[str, str]) -> None:
+        """A kernel of this Python with other environment variables, as one to choose."""
+        folder = self.home / "data" / "kernels" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": argv, "display_name": name, "language": "python", "env": environment}
+        (folder / "kernel.json").write_text(json.dumps(spec))
 
     def request(self, method: str, path: str) -> Any:
         request = urllib.request.Request(
@@ -131,7 +140,7 @@ def jupyter_server(home: Path, root: Path) -> Iterator[Jupyter]:
         root: the folder of its notebooks.
     """
     port = _free_port()
-    server = Jupyter(f"http://127.0.0.1:{port}", secrets.token_hex(16), root)
+    server = Jupyter(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, home)
     ARTIFACTS.mkdir(exist_ok=True)
     log = ARTIFACTS / "jupyterlab.log"
     command = [
@@ -144,6 +153,7 @@ def jupyter_server(home: Path, root: Path) -> Iterator[Jupyter]:
         f"--ServerApp.root_dir={root}",
         f"--IdentityProvider.token={server.token}",
         "--LabApp.expose_app_in_browser=True",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
         # Nothing is asked of the network.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -194,6 +204,7 @@ class Lab:
     def __init__(self, page: Page, jupyter: Jupyter) -> None:
         self.page = page
         self.jupyter = jupyter
+        self.kernel = "python3"
         self.console: list[str] = []
         page.on("console", lambda said: self.console.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
@@ -258,7 +269,10 @@ class Lab:
 
     def open_notebook(self, path: str) -> None:
         """Opens a notebook (a path in the server's folder) and waits until its kernel is ready."""
-        self.execute("docmanager:open", path=path, factory="Notebook", kernel={"name": "python3"})
+        self.execute("docmanager:open", path=path, factory="Notebook", kernel={"name": self.kernel})
+        self._notebook_ready(path)
+
+    def _notebook_ready(self, path: str) -> None:
         self.page.wait_for_function(
             """path => {
                 const context = window.jupyterapp.shell.currentWidget?.context;
@@ -277,6 +291,15 @@ class Lab:
                 .context.sessionContext.session?.kernel?.status === "idle" """,
             timeout=timeout,
         )
+
+    def interrupt(self) -> None:
+        """The stop button."""
+        self.execute("notebook:interrupt-kernel")
+
+    def cells_done(self) -> None:
+        """Waits until no cell runs; while widgets talk, the kernel says in between that it is idle."""
+        running = self.page.locator(".jp-InputArea-prompt", has_text="[*]")
+        expect(running).to_have_count(0, timeout=WAIT)
 
     def restart_kernel(self) -> None:
         """Restarts the kernel, without the question whether to."""
@@ -392,12 +415,28 @@ class Lab:
         self.screenshot(name).with_suffix(".log").write_text("\n".join(self.console), "utf-8")
 
 
+class NotebookPage(Lab):
+    """A page on Notebook 7, which is JupyterLab's parts around a single notebook."""
+
+    def start(self) -> Lab:
+        return self  # there is nothing before a notebook is opened
+
+    def open_notebook(self, path: str) -> None:
+        file = self.jupyter.root / path
+        notebook = nbformat.read(file, as_version=4)
+        notebook.metadata["kernelspec"] = {"name": self.kernel, "display_name": self.kernel}
+        nbformat.write(notebook, file)
+        self.page.goto(f"{self.jupyter.url}/notebooks/{path}?token={self.jupyter.token}")
+        self._restored()
+        self._notebook_ready(path)
+
+
 @contextmanager
-def open_lab(browser: Browser, jupyter: Jupyter) -> Iterator[Lab]:
+def open_lab(browser: Browser, jupyter: Jupyter, kind: type[Lab] = Lab) -> Iterator[Lab]:
     """A page on JupyterLab with no notebook open and no kernel running."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.set_default_timeout(15_000)
-    lab = Lab(context.new_page(), jupyter)
+    lab = kind(context.new_page(), jupyter)
     try:
         yield lab.start()
     finally:

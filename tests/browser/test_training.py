@@ -93,7 +93,9 @@ def test_training_is_steered_in_the_widget(lab: Lab, subshells: bool) -> None:
 
     # What is frozen holds from the next batch on, and the weights are seen to stand still.
     click(widget, "conv1", "false")
-    expect(weights(widget, "conv1")).to_have_attribute("aria-label", re.compile("update 0 % a step"))
+    expect(weights(widget, "conv1")).to_have_attribute(
+        "aria-label", re.compile("update 0 % a step")
+    )
     moves(weights(widget, "head"))
     expect(messages(widget)).not_to_contain_text("waiting for the kernel")
 
@@ -101,6 +103,11 @@ def test_training_is_steered_in_the_widget(lab: Lab, subshells: bool) -> None:
     lab.execute("docmanager:save")
     lab.reload()
     lab.execute("docmanager:open", path="test.ipynb", factory="Notebook")
+    lab.page.wait_for_function(
+        """() => window.jupyterapp.shell.currentWidget
+            ?.context.sessionContext.session?.kernel""",
+        timeout=WAIT,
+    )
     lab.use_subshells(subshells)
     widget = region(lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"))
     advances(widget)
@@ -137,8 +144,9 @@ def test_training_is_steered_in_the_widget(lab: Lab, subshells: bool) -> None:
 def test_a_training_is_looked_back_at(lab: Lab, widget: Locator) -> None:
     lab.run_cell(FIT.replace("100_000", "3"), timeout=120_000)
     training = strip(widget)
-    expect(training).to_contain_text("Epoch 3 of 3")
+    expect(training).to_contain_text("Trained Epoch 3 of 3")
     image = weights(widget, "head")
+    expect(image).not_to_have_attribute("aria-label", re.compile("a step"))
     now = image.get_attribute("aria-label") or ""
     slider = training.get_by_role("slider", name="Step of the training")
     total = int(slider.get_attribute("max") or 0)

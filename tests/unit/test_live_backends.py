@@ -102,3 +102,25 @@ def test_a_warm_up_is_refused_where_it_would_do_nothing() -> None:
             train(ed, schedule=schedule)
     else:
         assert train(ed, schedule=schedule).log[0].warmup == 3
+
+
+def test_another_thread_reads_the_weights_or_hears_why_not() -> None:
+    ed = kerasedit.Editor(compiled())
+    found: list[Any] = []
+
+    def read() -> None:
+        try:
+            found.append(ed.histogram("b/kernel").size)
+        except EditError as problem:
+            found.append(str(problem))
+
+    def ask(_: Any) -> None:
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join(20)
+
+    train(ed, {2: ask})
+    read()
+    on_jax = keras.backend.backend() == "jax"
+    assert ("between epochs" in found[0]) if on_jax else (found[0] == 30)
+    assert found[1] == 30

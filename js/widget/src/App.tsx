@@ -25,7 +25,7 @@ export function App({ store }: { store: Store }) {
   function onKeyDown(event: KeyboardEvent): void {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
     event.stopPropagation();
-    const typing = event.target instanceof HTMLInputElement && event.target.type !== "checkbox";
+    const typing = event.target instanceof HTMLInputElement && !["checkbox", "range"].includes(event.target.type);
     if ((event.ctrlKey || event.metaKey) && !typing && store.palette.value === null) {
       const key = event.key.toLowerCase();
       if (key === "z" || key === "y") {
