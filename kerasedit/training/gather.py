@@ -32,13 +32,12 @@ def gatherer(variables: Sequence[Any]) -> Callable[[], np.ndarray]:
         return lambda: np.concatenate([_sample(v) for v in variables])
     import tensorflow as tf
 
-    @tf.function(autograph=False)
     def gather() -> Any:
         parts = [tf.reshape(v.value, [-1])[:: _stride(v)] for v in variables]
         return tf.concat([tf.cast(part, "float32") for part in parts], 0)
 
     # Called by itself, a function made anew for each training would draw a warning of TensorFlow's.
-    traced = gather.get_concrete_function()
+    traced = tf.function(gather, autograph=False).get_concrete_function()
     return lambda: traced().numpy()
 
 

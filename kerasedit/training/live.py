@@ -66,7 +66,7 @@ class LiveEdit(keras.callbacks.Callback):
 
     Edits of weights by the editor are made between two batches; edits of the structure are refused.
 
-    On JAX and torch the same holds; JAX compiles anew for each change.
+    On JAX and torch the same holds.
 
     Args:
         editor: of the model to be trained. Without one, the model given to `fit` is worked on itself.
@@ -164,12 +164,18 @@ class LiveEdit(keras.callbacks.Callback):
             )
         if any(s.warmup for s in self._stages) and keras.backend.backend() == "jax":
             raise EditError("A warm-up of single layers is not possible on JAX; leave out warmup=.")
+        for stage in self._stages:
+            for edit in stage.edits:
+                plan = editor.preview.apply(edit)
+                if not plan.ok:
+                    raise EditError(f"The schedule, {stage.when()}: {' '.join(plan.errors)}")
         editor.ready_to_train()
 
     def on_train_begin(self, logs: Any = None) -> None:
         editor = self.editor
-        self._run = Run(_caller(), queue_structure=self._queue_structure)
-        editor.begin_training(self._run)
+        run = Run(_caller(), queue_structure=self._queue_structure, done=self._clean)
+        editor.begin_training(run)
+        self._run = run
         self.log, self.history = [], LayerHistory(self._most)
         editor.monitor.history = self.history
         self._door = Door(lambda: editor.monitor.comms)
@@ -208,24 +214,29 @@ class LiveEdit(keras.callbacks.Callback):
         if run is None:
             return
         self._look(keep=True)
-        self._warmup.end()
-        self._stop_hearing()
         self._apply(run, now=True)
         self.editor.end_training(run)
+
+    def _clean(self) -> None:
+        """Takes away what only this training needs, also after one that was interrupted."""
+        self._warmup.end()
+        self._stop_hearing()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # Counted in batches: done before this epoch, before the one that comes, and after it.
         self._epoch, self._began, self._step = epoch, self._done, self._done
-        self.editor.monitor.update(epoch=epoch, step=0, metrics={})
+        self.editor.monitor.step(epoch=epoch, step=0, metrics={})
         self._enter(self._schedule.at_epoch(epoch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._step = self._done
         figures = {name: float(value) for name, value in (logs or {}).items() if _is_number(value)}
-        self.editor.monitor.update(
-            step=self._done - self._began, total=self._done, metrics=figures, tracing=False
-        )
-        self._look(keep=True)
+        monitor = self.editor.monitor
+        monitor.step(step=self._done - self._began, total=self._done, metrics=figures)
+        if monitor.state.tracing:
+            monitor.update(tracing=False)
+        if time.monotonic() >= self._next_look:
+            self._look(keep=True)
         self._enter(self._schedule.after_epoch(figures))
 
     # -- between two batches ---------------------------------------------------------------------
@@ -302,9 +313,7 @@ class LiveEdit(keras.callbacks.Callback):
 
     def _hear(self, event: Event) -> None:
         """Notes the edits of weights; flags are noted when they hold."""
-        if self._run is None or not self._run.under_way():
-            self._stop_hearing()
-        elif event.kind == "edit":
+        if event.kind == "edit":
             edit = self.editor.history[-1]
             if not isinstance(edit, (Freeze, Unfreeze, FreezeUpTo)):
                 self._note(edit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from typing import Any
 
 from .record import LayerHistory
 from .watch import Moment
+
+_SELDOM = 0.3  # seconds between two messages of steps alone
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class View:
     """Somebody who looks on. Both functions are called on any thread, one at a time.
 
     Args:
-        show_state: told of each change but the steps that go by.
+        show_state: told of each change, and a few times a second of the steps that go by.
         show_frame: told of a new frame; only after `drawn` said that those before were drawn.
         comm: gives the id of the comm whose messages it needs while the kernel runs `fit`.
     """
@@ -101,6 +104,7 @@ class Monitor:
         self._state = State()
         self._views: list[View] = []
         self._lock = threading.RLock()  # what is told last is what holds
+        self._told = 0.0
         self.history = LayerHistory()
 
     @property
@@ -131,13 +135,16 @@ class Monitor:
         """Takes in and tells what changed."""
         with self._lock:
             self._state = replace(self._state, **changes)
+            self._told = time.monotonic()
             for view in list(self._views):
                 _tell(view.show_state, self._state)
 
     def step(self, **changes: Any) -> None:
-        """Takes in that steps went by, which the next frame tells."""
+        """Takes in that steps went by. It is told with a frame, or where none comes now and then."""
         with self._lock:
             self._state = replace(self._state, **changes)
+            if time.monotonic() - self._told > _SELDOM:
+                self.update()
 
     def alert(self, text: str) -> None:
         """Says that something went wrong, once."""
@@ -147,6 +154,7 @@ class Monitor:
     def show(self, moments: dict[str, Moment]) -> None:
         """A frame for each view that has drawn what it got."""
         with self._lock:
+            self._told = time.monotonic()
             for view in list(self._views):
                 if view.take_credit():
                     shown = {path: m for path, m in moments.items() if path in view.paths}

@@ -25,11 +25,15 @@ class Run:
     Args:
         caller: the frame that runs the batches.
         queue_structure: keep edits of the structure for the end, instead of refusing them.
+        done: called when it has ended.
     """
 
-    def __init__(self, caller: FrameType, *, queue_structure: bool) -> None:
+    def __init__(
+        self, caller: FrameType, *, queue_structure: bool, done: Callable[[], Any]
+    ) -> None:
         self.thread = threading.get_ident()
         self.queue_structure = queue_structure
+        self._done = done
         self._caller: FrameType | None = caller
         self._lock = threading.Lock()
         self._wanted: ModelGraph | None = None
@@ -54,6 +58,7 @@ class Run:
     def end(self) -> None:
         """Says that `fit` is over."""
         self._caller = None
+        self._done()
 
     # -- what is asked for -----------------------------------------------------------------------
 

@@ -7,12 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..edits import Edit, Freeze, Unfreeze, read_edit
+from ..edits import (
+    Edit,
+    Freeze,
+    FreezeUpTo,
+    MapWeights,
+    Reinitialize,
+    ScaleWeights,
+    SetWeights,
+    Unfreeze,
+    read_edit,
+)
 from ..errors import EditError
 from ..targets import Target
 
 if TYPE_CHECKING:
     from ..editor import Editor
+
+_EDITS = (Freeze, FreezeUpTo, Unfreeze, MapWeights, Reinitialize, ScaleWeights, SetWeights)
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,8 @@ class Stage:
         edits: edits of flags and weights to make instead.
 
     Raises:
-        EditError: not exactly one time is given, or nothing that is to happen.
+        EditError: not exactly one time is given, nothing that is to happen, or something else than
+            edits of flags and weights.
     """
 
     edits: tuple[Edit, ...]
@@ -83,6 +96,8 @@ class Stage:
         found += edits
         if not found:
             raise EditError("A stage has something to unfreeze or freeze.")
+        if not all(isinstance(edit, _EDITS) for edit in found):
+            raise EditError("A stage changes flags and weights, not the structure.")
         if warmup < 0 or (epoch or 0) < 0 or (step or 0) < 0:
             raise EditError("Epochs, steps and the warm-up of a stage count from 0.")
         for name, value in (

@@ -16,6 +16,7 @@ import pytest
 from keras import layers, optimizers
 
 import kerasedit
+import kerasedit.edits
 from kerasedit import EditError, LiveEdit, Plateau, Stage, StructureError, top_down
 
 from .test_compiled import OPTIMIZERS, bits
@@ -817,10 +818,52 @@ def test_a_warm_up_scales_the_first_steps() -> None:
     assert "update_step" not in vars(ed.model.optimizer)
 
 
+def test_a_schedule_is_checked_before_training() -> None:
+    ed = kerasedit.Editor(compiled())
+    before = state(ed.model)
+    with pytest.raises(EditError, match=r"epoch 3.*nowhere"):
+        train(ed, schedule=[Stage("a", epoch=0), Stage("nowhere", epoch=3)])
+    assert state(ed.model) == before
+
+
+def test_an_interrupted_warm_up_leaves_no_trace() -> None:
+    ed = kerasedit.Editor(compiled()).freeze("a")
+
+    def stop(_: Any) -> None:
+        assert "update_step" in vars(ed.model.optimizer)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(ed, {4: stop}, schedule=[Stage("a", step=1, warmup=100)])
+    assert "update_step" not in vars(ed.model.optimizer)
+    train(ed)
+
+
+def test_short_epochs_are_not_a_flood() -> None:
+    """Hundreds of epochs within a second are told a few times."""
+    from kerasedit.training.monitor import View
+
+    ed = kerasedit.Editor(compiled())
+    told: list[Any] = []
+    frames: list[Any] = []
+    view = View(told.append, lambda frame: (frames.append(frame), view.drawn()))
+    ed.monitor.add(view)
+    view.watch(["a", "b"])
+    x, y = data(1)
+    live = ed.live()
+    start = time.monotonic()
+    ed.model.fit(x, y, batch_size=BATCH, epochs=150, verbose=0, callbacks=[live])
+    seconds = time.monotonic() - start
+    assert len(told) + len(frames) < 8 * seconds + 8
+    assert told[-1].running is False and told[-1].epoch == 149 and told[-1].total == 150
+    assert len(live.history["a"]) < 5 * seconds + 5
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: Stage("a"),
+        lambda: Stage(epoch=1, edits=[kerasedit.edits.Remove("a")]),
         lambda: Stage("a", epoch=1, step=2),
         lambda: Stage(epoch=1),
         lambda: Stage("a", epoch=-1),
@@ -905,3 +948,13 @@ def test_samples_of_large_weights() -> None:
     assert moved.changed == pytest.approx(1, abs=0.01)
     kernel.assign(np.where(values > 0, np.nan, values))
     assert watch.look(6, ["layer"]) and watch.broken(6) == ["layer"]
+
+
+def test_many_trainings_draw_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    from kerasedit.training.gather import gatherer
+
+    variable = keras.Variable(np.arange(3.0))
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        for _ in range(12):
+            assert gatherer([variable])().tolist() == [0, 1, 2]
+    assert not caplog.records

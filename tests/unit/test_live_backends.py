@@ -124,3 +124,14 @@ def test_another_thread_reads_the_weights_or_hears_why_not() -> None:
     on_jax = keras.backend.backend() == "jax"
     assert ("between epochs" in found[0]) if on_jax else (found[0] == 30)
     assert found[1] == 30
+
+
+def test_what_was_compiled_for_a_set_of_flags_is_kept() -> None:
+    ed = kerasedit.Editor(compiled())
+    seen: list[Any] = []
+
+    def note(then: Any) -> Any:
+        return lambda _: (seen.append(ed.model.train_function), then("a"))
+
+    train(ed, {2: note(ed.freeze), 4: note(ed.unfreeze), 6: note(ed.freeze), 8: note(ed.unfreeze)})
+    assert seen[0] is seen[2] is not seen[1] is seen[3]
