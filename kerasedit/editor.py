@@ -926,6 +926,8 @@ class Editor(EditMethods["Editor"]):
     def _announce(self, kind: str, *steps: _Step) -> None:
         self._revision += 1
         structural = any(s.before.structure != s.after.structure for s in steps)
+        if structural:
+            self._monitor.forget()
         event = Event(kind, self._revision, structural)
         for fn in list(self._subscribers):
             try:

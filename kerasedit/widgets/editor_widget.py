@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from .messages import answer, pack_moments
 from .rows import make_history, make_info, make_rows, training_data
 
 _STATIC = Path(__file__).parent / "static"
-_PROGRESS_SECONDS = 0.25
 
 
 def _asset(name: str) -> Path:
@@ -34,12 +32,6 @@ def _asset(name: str) -> Path:
             "'make setup', or 'npm install && npm run build' in js/; an installed package has it."
         )
     return path
-
-
-def _news(training: dict[str, Any]) -> dict[str, Any]:
-    """What of a training changes other than by its going on."""
-    goes_on = ("epoch", "step", "total", "metrics")
-    return {name: value for name, value in training.items() if name not in goes_on}
 
 
 class EditorWidget(anywidget.AnyWidget):
@@ -73,12 +65,12 @@ class EditorWidget(anywidget.AnyWidget):
         self.editor = editor if isinstance(editor, Editor) else Editor(editor)
         with self.editor.lock:  # no change is missed between the first state and the subscription
             self._unsubscribe = self.editor.subscribe(self._follow)
-            monitor = self.editor.monitor
-            self._view = View(self._show_training, self._show_frame, self._comm_id)
-            self._stop_looking = monitor.add(self._view)
-            options["training"] = training_data(monitor.state)
             super().__init__(alive=secrets.token_hex(8), **self._state(), **options)
             self.info = self._info()  # the widget has its identity only now
+        monitor = self.editor.monitor
+        self._view = View(self._show_training, self._show_frame, self._comm_id)
+        self._stop_looking = monitor.add(self._view)
+        self._show_training(monitor.state)
         keep_replies_on_subshells(self.comm)
         self.on_msg(self._receive)
 
@@ -100,8 +92,6 @@ class EditorWidget(anywidget.AnyWidget):
 
     def _follow(self, event: Event) -> None:
         """Every change of the editor becomes one message with what is new."""
-        if event.structural:
-            self.editor.monitor.forget()
         with self.hold_sync():
             for name, value in self._state().items():
                 setattr(self, name, value)
@@ -109,13 +99,7 @@ class EditorWidget(anywidget.AnyWidget):
             self.selected = [path for path in self.selected if path in paths]
 
     def _show_training(self, state: State) -> None:
-        """Tells what changed at once; of epochs that just go by, as many as can be seen."""
-        data, now = training_data(state), time.monotonic()
-        if now >= self._next_progress or _news(data) != _news(self.training):
-            self._next_progress = now + _PROGRESS_SECONDS
-            self.training = data
-
-    _next_progress = 0.0
+        self.training = training_data(state)
 
     def _show_frame(self, frame: Frame) -> None:
         """One message for all that is to be drawn; the next come when the browser has drawn it."""

@@ -370,7 +370,7 @@ def test_a_training_is_told_but_not_each_of_many_epochs(wire: Wire) -> None:
     wire.widget.observe(lambda change: told.append(change["new"]), "training")
     show_steps(wire, running=True, epochs=1000)
     for epoch in range(1000):
-        show_steps(wire, epoch=epoch, total=10 * epoch)
+        wire.editor.monitor.step(epoch=epoch, total=10 * epoch)
     assert 1 <= len(told) < 500
     # What else changes is told at once, with where training stands then.
     assert show_steps(wire, pending=("head",))["epoch"] == 999
