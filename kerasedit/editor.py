@@ -584,11 +584,11 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             if self._copy.run is not run:
                 return
-            self._copy.run = None
             run.end()
-            graph = run.flags(now=True)
-            if graph is not None:
-                self._copy.set_flags(graph)
+            # Whatever was asked for, and wherever an interrupt came: this is what holds.
+            self._copy.set_flags(self._graph)
+            self._copy.ready_optimizer()
+            self._copy.run = None
             self._monitor.end()
             for work in run.rest():
                 try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_histograms"]
+__all__ = ["figure_class", "plot_histograms"]
 
 # Grey against blue keeps its contrast in print and for every kind of colour vision.
 _SOURCE = "#b8bcc4"
@@ -61,7 +61,7 @@ def plot_histograms(
     rows = max(1, math.ceil(count / columns))
     width = columns * _PANEL[0] + (columns - 1) * _GAP[0] + 2 * _MARGIN
     height = _HEAD + rows * _PANEL[1] + (rows - 1) * _GAP[1] + _FOOT
-    figure = _figure_class()(figsize=(width, height), dpi=110)
+    figure = figure_class()(figsize=(width, height), dpi=110)
     if not panels:
         figure.text(0.5, 0.5, "No weights to plot", ha="center", va="center", color=_QUIET)
         return figure
@@ -95,10 +95,11 @@ def plot_histograms(
 
 
 @functools.cache
-def _figure_class() -> type[Figure]:
+def figure_class() -> type[Figure]:
+    """The class of the figures here. It needs matplotlib, which is imported when one is drawn."""
     from matplotlib.figure import Figure
 
-    class HistogramFigure(Figure):
+    class ShownFigure(Figure):
         """A figure that IPython can show before pyplot has told it how."""
 
         def _repr_png_(self) -> bytes:
@@ -106,7 +107,7 @@ def _figure_class() -> type[Figure]:
             self.savefig(png, format="png")
             return png.getvalue()
 
-    return HistogramFigure
+    return ShownFigure
 
 
 def _draw(axes: Axes, path: str, source: Histogram | None, copy: Histogram | None) -> None:

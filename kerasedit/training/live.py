@@ -184,7 +184,6 @@ class LiveEdit(keras.callbacks.Callback):
         self._made: int | None = None  # the optimizer's steps when `fit` began
         self._watch: Watch | None = None
         self._next_look = 0.0
-        self._cost = 0.0
         self._flawed: set[str] = set()
         asked, self._asked_before = self._asked_before, []
         for edit in asked:
@@ -354,6 +353,7 @@ class LiveEdit(keras.callbacks.Callback):
             self._next_look = start + 1 / self._rate
             return
         _keras.sync_state(self._trained)
+        first = self._watch is None
         if self._watch is None:
             self._watch = Watch(self._rows(), self._gradients)
         paths = self._watch.paths if keep else watched
@@ -364,8 +364,9 @@ class LiveEdit(keras.callbacks.Callback):
         monitor.step(metrics=self._metrics())
         self._check()
         monitor.show(moments)
-        self._cost = time.monotonic() - start
-        self._next_look = start + max(1 / self._rate, self._cost / _SHARE)
+        # The first look is the one that is compiled.
+        cost = 0.0 if first else time.monotonic() - start
+        self._next_look = time.monotonic() + max(1 / self._rate, cost / _SHARE)
 
     _next_record = 0.0
 

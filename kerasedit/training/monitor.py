@@ -61,6 +61,7 @@ class View:
     """
 
     AHEAD = 2  # frames on their way at most
+    PATIENCE = 5.0  # seconds after which one counts as lost, as when a page is left
 
     def __init__(
         self,
@@ -70,8 +71,10 @@ class View:
     ) -> None:
         self.show_state, self.show_frame, self.comm = show_state, show_frame, comm
         self.paths: frozenset[str] = frozenset()
+        self.told = 0.0  # when it heard last, in seconds of the monotonic clock
         self._lock = threading.Lock()
         self._credit = self.AHEAD
+        self._sent = 0.0  # the last frame
 
     def watch(self, paths: Collection[str]) -> None:
         """The layers to be shown. Whoever says so is there, and gets frames anew."""
@@ -87,9 +90,10 @@ class View:
     def take_credit(self) -> bool:
         """Whether a frame may be sent, which counts as sent then."""
         with self._lock:
-            if not self.paths or not self._credit:
+            now = time.monotonic()
+            if not self.paths or not (self._credit or now - self._sent > self.PATIENCE):
                 return False
-            self._credit -= 1
+            self._credit, self._sent = max(0, self._credit - 1), now
             return True
 
 
@@ -104,7 +108,6 @@ class Monitor:
         self._state = State()
         self._views: list[View] = []
         self._lock = threading.RLock()  # what is told last is what holds
-        self._told = 0.0
         self.history = LayerHistory()
 
     @property
@@ -135,16 +138,20 @@ class Monitor:
         """Takes in and tells what changed."""
         with self._lock:
             self._state = replace(self._state, **changes)
-            self._told = time.monotonic()
             for view in list(self._views):
-                _tell(view.show_state, self._state)
+                self._tell_state(view)
 
     def step(self, **changes: Any) -> None:
         """Takes in that steps went by. It is told with a frame, or where none comes now and then."""
         with self._lock:
             self._state = replace(self._state, **changes)
-            if time.monotonic() - self._told > _SELDOM:
-                self.update()
+            for view in list(self._views):
+                if time.monotonic() - view.told > _SELDOM:
+                    self._tell_state(view)
+
+    def _tell_state(self, view: View) -> None:
+        view.told = time.monotonic()
+        _tell(view.show_state, self._state)
 
     def alert(self, text: str) -> None:
         """Says that something went wrong, once."""
@@ -154,9 +161,9 @@ class Monitor:
     def show(self, moments: dict[str, Moment]) -> None:
         """A frame for each view that has drawn what it got."""
         with self._lock:
-            self._told = time.monotonic()
             for view in list(self._views):
                 if view.take_credit():
+                    view.told = time.monotonic()
                     shown = {path: m for path, m in moments.items() if path in view.paths}
                     _tell(view.show_frame, Frame(self._state, shown))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..plotting import figure_class
 from .watch import Moment
 
 if TYPE_CHECKING:
@@ -55,10 +56,8 @@ class LayerHistory:
         Args:
             paths: the layers; all of which there is something if none is given.
         """
-        from matplotlib.figure import Figure
-
         shown = paths or tuple(self.paths)
-        figure = Figure(figsize=(9, 1.8 * max(1, len(shown)) + 0.6), layout="constrained")
+        figure = figure_class()(figsize=(9, 1.8 * max(1, len(shown)) + 0.6), layout="constrained")
         if not shown:
             figure.text(0.5, 0.5, "No training was watched", ha="center", va="center")
             return figure
@@ -89,7 +88,8 @@ def _on_one_range(moment: Moment, low: float, high: float, bins: int = 80) -> np
     if not counts.any() or not high > low:
         return np.ones(bins) if counts.any() else np.zeros(bins)
     start, end = (start, end) if end > start else (start - 0.5, start + 0.5)
-    centres = start + (np.arange(len(counts)) + 0.5) / len(counts) * (end - start)
-    places = np.clip(((centres - low) / (high - low) * bins).astype(int), 0, bins - 1)
-    found = np.bincount(places, counts, bins)
-    return np.sqrt(found / found.max())
+    # By the sums up to each edge: bins that are wider than the common ones leave no gaps.
+    sums = np.append(0.0, np.cumsum(counts, dtype="float64"))
+    own = np.linspace(start, end, len(sums))
+    found = np.diff(np.interp(np.linspace(low, high, bins + 1), own, sums))
+    return np.sqrt(found / max(found.max(), 1e-9))

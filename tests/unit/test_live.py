@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import subprocess
 import sys
@@ -696,6 +697,48 @@ def test_an_interrupt_leaves_all_consistent(step: int) -> None:
     assert ed.monitor.state.running is False
 
 
+def test_interrupts_at_any_moment() -> None:
+    """Real ones, in the middle of steps, of tracing and of toggles, as the stop button sends them."""
+    ed = kerasedit.Editor(compiled())
+    dice = np.random.default_rng(3)
+    for _ in range(12):
+        before = ed.model
+        live = ed.live()
+
+        class Restless(keras.callbacks.Callback):
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                name = ["a", "bn", "b", "c"][dice.integers(4)]
+                (ed.freeze if dice.integers(2) else ed.unfreeze)(name)
+
+        stopped = threading.Event()
+
+        def stop(seconds: float = float(dice.uniform(0.02, 1.5)), done: Any = stopped) -> None:
+            while not done.wait(seconds):  # one may come where Python must ignore it
+                _thread.interrupt_main()
+                seconds = 5.0
+
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        # TensorFlow's own C++ code sometimes makes a SystemError of it.
+        with pytest.raises((KeyboardInterrupt, SystemError)):
+            fit(ed, live, 10**6, more=Restless())
+        stopped.set()
+        stopping.join()
+        assert ed.training() is None
+        assert ed.model is before
+        asked = {view.path: view.trainable for view in ed.layers if view.kind == "layer"}
+        assert asked == {name: ed.model.get_layer(name).trainable for name in asked}
+        slotted = {v.name for v in ed.model.optimizer.variables}
+        frozen = [name for name, flag in asked.items() if not flag]
+        assert not [s for s in slotted if any(s.startswith(f"{name}_") for name in frozen)]
+        assert all(np.isfinite(w).all() for w in ed.model.get_weights())
+        kept = {name: bits(ed.model.get_layer(name).get_weights()) for name in frozen}
+        train(ed, steps=2)
+        assert kept == {name: bits(ed.model.get_layer(name).get_weights()) for name in frozen}
+    ed.undo(len(ed.history))
+    assert all(view.trainable for view in ed.layers)
+
+
 def test_a_stopped_cell_is_noticed_when_it_ends() -> None:
     """In a notebook, where the next cell may train the model by its own name."""
     from IPython.core.interactiveshell import InteractiveShell
@@ -735,10 +778,11 @@ def test_an_error_in_another_callback() -> None:
 # -- schedules -----------------------------------------------------------------------------------
 
 
-def fit(ed: kerasedit.Editor, live: LiveEdit, epochs: int, **options: Any) -> None:
+def fit(ed: kerasedit.Editor, live: LiveEdit, epochs: int, more: Any = ()) -> None:
     x, y = data(3)
+    callbacks = [more, live] if more else [live]
     ed.model.fit(
-        x, y, batch_size=BATCH, shuffle=False, epochs=epochs, verbose=0, callbacks=[live], **options
+        x, y, batch_size=BATCH, shuffle=False, epochs=epochs, verbose=0, callbacks=callbacks
     )
 
 
@@ -898,8 +942,39 @@ def test_the_history_of_layers() -> None:
         [weights.min(), weights.max(), weights.mean(), weights.std()], rel=1e-5
     )
     assert live.history.at("b", 5) in kept
-    assert len(live.history.plot("a", "b").axes) == 4
+    figure = live.history.plot("a", "b")
+    assert len(figure.axes) == 4
+    png = getattr(figure, "_repr_png_", bytes)()  # a notebook shows it before pyplot is imported
+    assert png.startswith(b"\x89PNG")
     assert kept[0].pack().shape == (64 + 11,)
+
+
+def test_a_picture_of_histograms_has_no_gaps() -> None:
+    from kerasedit.training.record import _on_one_range
+    from kerasedit.training.watch import Moment
+
+    moment = Moment(0, np.ones(64, "float32"), np.array([-1.0, 1, 0, 1, 0, 0, 0, 64]), 0, 0, 0)
+    assert _on_one_range(moment, -1, 1) == pytest.approx(1)
+    shown = _on_one_range(moment, -2, 2)
+    assert not shown[:20].any() and shown[20:60] == pytest.approx(1) and not shown[60:].any()
+
+
+def test_views_get_what_they_can_draw() -> None:
+    """One that draws nothing gets two frames, and still hears of steps; the other is not held up."""
+    from kerasedit.training.monitor import View
+
+    ed = kerasedit.Editor(compiled())
+    heard: dict[str, list[Any]] = {"slow": [], "quick": [], "states": []}
+    slow = View(heard["states"].append, heard["slow"].append)
+    quick = View(lambda state: None, lambda frame: (heard["quick"].append(frame), quick.drawn()))
+    for view in (slow, quick):
+        ed.monitor.add(view)
+        view.watch(["a"])
+    rest = {n: lambda _: time.sleep(0.4) for n in range(2, 8)}
+    train(ed, rest, rate=20)
+    assert len(heard["slow"]) == View.AHEAD < len(heard["quick"])
+    assert len({state.total for state in heard["states"]}) > 3
+    assert list(heard["quick"][-1].moments) == ["a"]
 
 
 def test_the_history_is_bounded() -> None:
