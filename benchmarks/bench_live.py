@@ -17,7 +17,7 @@ ROUNDS = 5
 
 # In a process of its own: nothing that was traced or allocated before counts.
 _SCRIPT = """
-import json, sys, tempfile, time
+import importlib.util, json, sys, tempfile, time
 import keras, numpy as np
 import kerasedit
 from kerasedit.training.monitor import View
@@ -77,8 +77,11 @@ ways = {
     "plain": lambda: [],
     "live": lambda: [editor.live()],
     "numpy": lambda: [NumPyHistograms()],
-    "tensorboard": lambda: [keras.callbacks.TensorBoard(tempfile.mkdtemp(), histogram_freq=1)],
 }
+if importlib.util.find_spec("tensorboard"):
+    ways["tensorboard"] = lambda: [
+        keras.callbacks.TensorBoard(tempfile.mkdtemp(), histogram_freq=1)
+    ]
 watched(editor)
 rows = 32 * 12
 fit(net, 32, []); fit(net, 64, [editor.live()])
@@ -146,6 +149,8 @@ def run() -> Iterator[Result]:
         ("tensorboard", "TensorBoard(histogram_freq=1), once an epoch", None),
         ("numpy", "a callback with np.histogram at each batch", None),
     ):
+        if name not in found:
+            continue  # it is not installed
         value = plain / min(found[name])
         yield Result(
             f"MobileNetV2: steps a second with {text}",

@@ -245,7 +245,7 @@ def check_whole(ed: Editor, steps: int) -> None:
 def test_an_interrupt_leaves_flags_and_history_together(what: str) -> None:
     model = chain()
     train(model)
-    for step in range(1, 2000, 23):
+    for step in range(1, 20_000, 23):
         ed = Editor(model)
         _ = ed.model
         if what == "undo":
