@@ -510,8 +510,9 @@ def test_hammering_threads() -> None:
         try:
             while not stop.is_set():
                 ed.freeze(name)
+                time.sleep(0.002)  # so that some batch sees it
                 ed.unfreeze(name)
-                time.sleep(0.001)
+                time.sleep(0.002)
         except BaseException as problem:
             failed.append(problem)
 
