@@ -221,6 +221,11 @@ class Editor(EditMethods["Editor"]):
         return tuple(self._done[start:])
 
     @property
+    def undone_steps(self) -> tuple[_Step, ...]:
+        """The steps that `redo` would make again, the next one first."""
+        return tuple(reversed(self._undone))
+
+    @property
     def reweighted(self) -> frozenset[LayerId]:
         """The layers whose weights an edit of the history changed."""
         return frozenset(change.layer for step in self.steps for change in step.values)

@@ -14,9 +14,11 @@ from ..training.monitor import Frame, State, View
 from ..training.watch import BINS
 from .kernel import keep_replies_on_subshells
 from .messages import answer, pack_moments
-from .rows import make_history, make_info, make_rows, training_data
+from .rows import make_info, make_patch, make_rows, training_data
 
 _STATIC = Path(__file__).parent / "static"
+# All rows are sent anew where more than one in so many differs from what was sent.
+_RESEND = 4
 
 
 def _asset(name: str) -> Path:
@@ -54,8 +56,8 @@ class EditorWidget(anywidget.AnyWidget):
 
     revision = traitlets.Int().tag(sync=True)
     info = traitlets.Dict().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
-    history = traitlets.List().tag(sync=True)
+    snapshot = traitlets.List().tag(sync=True)
+    patch = traitlets.List().tag(sync=True)
     training = traitlets.Dict().tag(sync=True)
     alive = traitlets.Unicode().tag(sync=True)
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -75,13 +77,22 @@ class EditorWidget(anywidget.AnyWidget):
         self.on_msg(self._receive)
 
     def _state(self) -> dict[str, Any]:
+        """All rows are sent now and then; in between, what differs from those."""
         with self.editor.lock:
-            return {
-                "rows": make_rows(self.editor),
-                "info": self._info(),
-                "history": make_history(self.editor),
-                "revision": self.editor.revision,
-            }
+            rows = make_rows(self.editor)
+            patch = make_patch(self.snapshot, rows)
+            if sum(isinstance(item, dict) for item in patch) > len(rows) / _RESEND:
+                self.snapshot, patch = rows, [[0, len(rows)]]
+            return {"patch": patch, "info": self._info(), "revision": self.editor.revision}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows that the list shows."""
+        return [
+            row
+            for item in self.patch
+            for row in (self.snapshot[item[0] : sum(item)] if isinstance(item, list) else [item])
+        ]
 
     def _info(self) -> dict[str, Any]:
         # By its identity the browser finds out whether a kernel still has this widget.

@@ -27,11 +27,27 @@ def make_rows(editor: Editor) -> list[dict[str, Any]]:
         index.setdefault((entry.owner, entry.layer), number)
     return [
         {
-            **_row(graph, entry, view, index),
+            **_row(graph, entry, view, index, number),
             "status": status(editor.source_graph, graph, entry, reweighted),
         }
-        for entry, view in zip(graph.entries, editor.layers, strict=True)
+        for number, (entry, view) in enumerate(zip(graph.entries, editor.layers, strict=True))
     ]
+
+
+def make_patch(before: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[Any]:
+    """What makes `rows` out of the rows `before`: `[start, count]` for a run of rows that are the
+    same in both, the row itself for one that is not."""
+    numbers = {row["path"]: number for number, row in enumerate(before)}
+    patch: list[Any] = []
+    for row in rows:
+        number = numbers.get(row["path"])
+        if number is None or before[number] != row:
+            patch.append(row)
+        elif patch and isinstance(patch[-1], list) and sum(patch[-1]) == number:
+            patch[-1][1] += 1
+        else:
+            patch.append([number, 1])
+    return patch
 
 
 def _row(
@@ -39,6 +55,7 @@ def _row(
     entry: Entry,
     view: LayerView,
     index: dict[tuple[LayerId, LayerId], int],
+    number: int,
 ) -> dict[str, Any]:
     spec, net = graph.layers[entry.layer], graph.net_of(entry.owner)
     weights = weights_under(graph, entry.layer)
@@ -60,7 +77,8 @@ def _row(
         "weights": len(weights),
         "marks": _marks(graph, entry),
         "calls": view.calls,
-        "inputs": [index[entry.owner, net.by_id[ref.call].layer] for ref in tensors],
+        # By how many rows they stand above, so that an edit changes few rows.
+        "inputs": [number - index[entry.owner, net.by_id[ref.call].layer] for ref in tensors],
         "title": f"{view.class_name} {view.path}",
     }
 
@@ -109,6 +127,8 @@ def make_info(editor: Editor) -> dict[str, Any]:
         "frozen": params - trainable,
         "bytes": count_bytes(graph),
         "layers": sum(graph.layers[e.layer].kind in ("layer", "model") for e in graph.entries),
+        "done": len(editor.steps),
+        "undone": len(editor.undone_steps),
         "can_undo": undo is not None,
         "can_redo": redo is not None,
         "undo_label": undo or "",
@@ -120,8 +140,3 @@ def make_info(editor: Editor) -> dict[str, Any]:
         else "",
         "variable": free_variable(root.name, user_namespace()),
     }
-
-
-def make_history(editor: Editor) -> list[dict[str, str]]:
-    """The edits so far, each in words and as code."""
-    return [{"label": edit.describe(), "code": edit.to_code()} for edit in editor.history]

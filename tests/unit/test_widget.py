@@ -74,8 +74,35 @@ def test_rows_tell_the_model(wire: Wire) -> None:
     assert rows["head"]["params"] == 8 * 3 + 3 and rows["head"]["weights"] == 2
     assert rows["inner"]["params"] == 8 * 8 + 8
     order = wire.paths()
-    assert [order[i] for i in rows["add"]["inputs"]] == ["shared", "shared"]
+    above = rows["add"]["inputs"]
+    assert [order[order.index("add") - n] for n in above] == ["shared", "shared"]
     assert rows["x"]["trainable"] is None and rows["head"]["trainable"] is True
+
+
+def test_after_an_edit_only_rows_that_differ_are_sent() -> None:
+    x = keras.Input((4,), name="x")
+    chain = keras.Sequential([x, *(layers.Dense(4, name=f"d{n}") for n in range(100))])
+    wire = Wire(Editor(chain))
+    editor, sent = wire.editor, []
+    wire.widget.observe(lambda change: sent.append(change.name), ["snapshot", "patch"])
+
+    def size() -> int:
+        return sum(isinstance(item, dict) for item in wire.widget.patch)
+
+    def differs() -> list[str]:
+        fresh = EditorWidget(editor).rows
+        return [a["path"] for a, b in zip(wire.widget.rows, fresh, strict=True) if a != b]
+
+    editor.remove("d40")
+    assert size() == 0 and not differs()  # what follows has moved up, and is the same
+    editor.insert(layers.Dropout(0.5), after="d70")
+    editor.freeze("d10")
+    assert size() <= 5 and not differs()
+    assert "snapshot" not in sent
+    editor.freeze("*")
+    assert "snapshot" in sent and size() == 0 and not differs()
+    editor.undo(4)
+    assert not differs() and wire.paths() == [view.path for view in editor.layers]
 
 
 def test_totals_are_those_of_keras(wire: Wire) -> None:
@@ -97,7 +124,7 @@ def test_an_edit_is_applied_answered_and_shown(wire: Wire) -> None:
     assert answer["ok"] == {"revision": 1, "report": []}
     assert "dropout" in wire.paths()
     assert wire.widget.revision == 1
-    assert wire.widget.history[0]["code"] == "ed.insert(layers.Dropout(rate=0.5), after='shared')"
+    assert wire.widget.info["done"] == 1 and wire.widget.info["undone"] == 0
     status = {row["path"]: row["status"] for row in wire.widget.rows}
     assert status["dropout"] == "added" and status["head"] == ""
 

@@ -33,10 +33,13 @@ export interface Row {
   marks: Mark[];
   status: "" | "added" | "changed";
   calls: number;
-  /** Indexes of the rows that feed this one. */
+  /** How many rows above this one those stand that feed it. */
   inputs: number[];
   title: string;
 }
+
+/** `[start, count]`: rows as they were sent before; or a row. */
+export type Patch = ([number, number] | Row)[];
 
 export type Mark = "shared" | "quantized" | "op" | "output";
 
@@ -48,6 +51,9 @@ export interface Info {
   frozen: number;
   bytes: number;
   layers: number;
+  /** Steps of the history, and of those undone. */
+  done: number;
+  undone: number;
   can_undo: boolean;
   can_redo: boolean;
   undo_label: string;

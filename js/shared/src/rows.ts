@@ -1,5 +1,15 @@
 // Which rows the list shows.
-import type { Row } from "./protocol";
+import type { Patch, Row } from "./protocol";
+
+/** The rows as they are: those of the last snapshot, and what differs from it. */
+export function patchRows(snapshot: readonly Row[], patch: Patch): Row[] {
+  return patch.flatMap((item) => (Array.isArray(item) ? snapshot.slice(item[0], item[0] + item[1]) : [item]));
+}
+
+/** Indexes of the rows that feed a row. */
+export function inputsOf(rows: readonly Row[], index: number): number[] {
+  return (rows[index]?.inputs ?? []).map((above) => index - above);
+}
 
 /** Rows without those inside a folded model. Models are folded unless their path is in `unfolded`. */
 export function foldRows(rows: readonly Row[], unfolded: ReadonlySet<string>): Row[] {

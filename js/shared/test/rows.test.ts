@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../src/protocol";
-import { foldRows, matcher, parentPath, pathRange, shownRows } from "../src/rows";
+import { foldRows, inputsOf, matcher, parentPath, patchRows, pathRange, shownRows } from "../src/rows";
 
 function row(path: string, class_name = "Dense", kind: Row["kind"] = "layer"): Row {
   const parts = path.split("/");
@@ -36,6 +36,23 @@ const rows = [
 ];
 const paths = (some: readonly Row[]) => some.map((one) => one.path);
 const matching = (filter: string) => paths(rows.filter(matcher(filter)));
+
+describe("patchRows", () => {
+  it("takes runs of rows that were sent before, and the rows that were not", () => {
+    const dropout = row("dropout", "Dropout");
+    const patched = patchRows(rows, [[0, 5], dropout, [6, 1]]);
+    expect(patched).toEqual([...rows.slice(0, 5), dropout, rows[6]]);
+    expect(patchRows([], [])).toEqual([]);
+  });
+});
+
+describe("inputsOf", () => {
+  it("counts upwards from the row", () => {
+    const chain = [row("a"), row("b"), { ...row("add"), inputs: [1, 2] }];
+    expect(inputsOf(chain, 2)).toEqual([1, 0]);
+    expect(inputsOf(chain, 0)).toEqual([]);
+  });
+});
 
 describe("foldRows", () => {
   it("folds models unless told otherwise", () => {

@@ -4,9 +4,9 @@ import type { Mark, Row } from "../../shared/src/protocol";
 import { hasFlag } from "../../shared/src/rows";
 import { isPending } from "../../shared/src/training";
 import { Button } from "./Button";
+import { Detail } from "./Detail";
 import { HistogramCell } from "./HistogramCell";
 import { Icon } from "./Icon";
-import { ROW_HEIGHT } from "./place";
 import type { PaletteTask, Store } from "./store";
 
 interface Props {
@@ -32,10 +32,11 @@ export function LayerRow({ store, row, index, active }: Props) {
   const indent = filtering ? 0 : row.level - 1;
   // Only the active row's controls are stops of the Tab key.
   const tabIndex = active ? 0 : -1;
+  const opened = store.opened.value === row.path;
   const selected = store.selectedSet.value.has(row.path);
 
   function onClick(event: MouseEvent): void {
-    if ((event.target as HTMLElement).closest("button, input")) return;
+    if ((event.target as HTMLElement).closest("button, input, .ke-detail")) return;
     const how = event.shiftKey ? "extend" : event.ctrlKey || event.metaKey ? "toggle" : "only";
     store.select(row.path, how);
     store.focusWanted.value = row.path;
@@ -52,11 +53,14 @@ export function LayerRow({ store, row, index, active }: Props) {
       aria-selected={selected}
       data-path={row.path}
       tabIndex={tabIndex}
-      style={{ top: index * ROW_HEIGHT }}
+      style={{ top: store.places.value.top(index) }}
       onMouseDown={(event) => {
         if (event.shiftKey) event.preventDefault(); // It extends the selection of rows, not of text.
       }}
       onClick={onClick}
+      onDblClick={(event) => {
+        if (!(event.target as HTMLElement).closest("button, input, .ke-name, .ke-detail")) store.toggleDetail(row.path);
+      }}
     >
       <span role="gridcell" class="ke-cell ke-cell-toggle">
         <Toggle store={store} row={row} tabIndex={tabIndex} />
@@ -117,6 +121,26 @@ export function LayerRow({ store, row, index, active }: Props) {
       <span role="gridcell" class="ke-cell ke-actions">
         <Actions store={store} row={row} tabIndex={tabIndex} />
       </span>
+      {opened && <DetailCell store={store} row={row} />}
+    </div>
+  );
+}
+
+/** The list is told how much room the details take, and moves the rows below. */
+function DetailCell({ store, row }: { store: Store; row: Row }) {
+  const cell = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const box = cell.current;
+    if (!box) return;
+    const measure = () => (store.openedExtra.value = box.offsetHeight);
+    const observer = new ResizeObserver(measure);
+    observer.observe(box);
+    measure();
+    return () => observer.disconnect();
+  }, [store]);
+  return (
+    <div ref={cell} role="gridcell" class="ke-detail" aria-label={`Details of ${row.path}`}>
+      <Detail store={store} row={row} />
     </div>
   );
 }
@@ -179,6 +203,13 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
   const common = { tabIndex, disabled: store.dead.value };
   return (
     <>
+      <Button
+        tabIndex={tabIndex}
+        label={`Details of ${path}`}
+        icon="fold"
+        expanded={store.opened.value === path}
+        onClick={() => store.toggleDetail(path)}
+      />
       {editable && inside && (
         <Button {...common} label={`Insert before ${path}`} icon="insertBefore" onClick={() => open("insert-before")} />
       )}

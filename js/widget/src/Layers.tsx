@@ -3,12 +3,11 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Row } from "../../shared/src/protocol";
 import { parentPath } from "../../shared/src/rows";
 import { LayerRow } from "./LayerRow";
-import { listHeight, MAX_HEIGHT, ROW_HEIGHT } from "./place";
+import { MAX_HEIGHT, ROW_HEIGHT } from "./place";
 import { RowMenu } from "./RowMenu";
 import { RowNotePanel } from "./RowNotePanel";
 import type { Store } from "./store";
 
-const PER_PAGE = MAX_HEIGHT / ROW_HEIGHT;
 /** Rows drawn beyond each edge of what is in view, and the step in which that window moves. */
 const OVERSCAN = 16;
 const STEP = 8;
@@ -17,12 +16,14 @@ const REST_MS = 80;
 
 export function Layers({ store }: { store: Store }) {
   const rows = store.shown.value;
+  const places = store.places.value;
+  const perPage = Math.ceil(places.window / ROW_HEIGHT);
   const scroller = useRef<HTMLDivElement>(null);
   const scrollTop = useSignal(0);
   const first = useSignal(0);
 
-  const start = Math.max(0, Math.min(first.value, rows.length - PER_PAGE) - OVERSCAN);
-  const end = Math.min(rows.length, first.value + STEP + PER_PAGE + OVERSCAN);
+  const start = Math.max(0, Math.min(first.value, rows.length - perPage) - OVERSCAN);
+  const end = Math.min(rows.length, first.value + STEP + perPage + OVERSCAN);
 
   // The row that the keyboard is on. If it went away, the one that took its place.
   const lastIndex = useRef(0);
@@ -55,8 +56,8 @@ export function Layers({ store }: { store: Store }) {
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = effect(() => {
-      const top = Math.floor(scrollTop.value / ROW_HEIGHT);
-      const inView = store.shown.value.slice(top, top + PER_PAGE + 1).filter((row) => row.weights > 0);
+      const top = store.places.value.at(scrollTop.value);
+      const inView = store.shown.value.slice(top, top + Math.ceil(store.places.value.window / ROW_HEIGHT) + 1).filter((row) => row.weights > 0);
       clearTimeout(timer);
       timer = setTimeout(() => store.view(inView.map((row) => row.path)), REST_MS);
     });
@@ -73,7 +74,7 @@ export function Layers({ store }: { store: Store }) {
   function reveal(index: number): void {
     const box = scroller.current;
     if (!box) return;
-    const top = index * ROW_HEIGHT;
+    const top = places.top(index);
     if (top < box.scrollTop) box.scrollTop = top;
     else if (top + ROW_HEIGHT > box.scrollTop + box.clientHeight) box.scrollTop = top + ROW_HEIGHT - box.clientHeight;
   }
@@ -89,9 +90,18 @@ export function Layers({ store }: { store: Store }) {
   function onKeyDown(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
     if (!active || target instanceof HTMLInputElement) return;
+    if (target.closest(".ke-detail")) {
+      if (event.key === "Escape") closeDetail(active.path);
+      return;
+    }
     const onRow = target.getAttribute("role") === "row";
     if (!handleKey(event, active, target, onRow)) return;
     event.preventDefault();
+  }
+
+  function closeDetail(path: string): void {
+    store.opened.value = null;
+    store.focusWanted.value = path;
   }
 
   function handleKey(event: KeyboardEvent, row: Row, target: HTMLElement, onRow: boolean): boolean {
@@ -105,10 +115,10 @@ export function Layers({ store }: { store: Store }) {
         goTo(activeIndex - 1, event.shiftKey);
         return true;
       case "PageDown":
-        goTo(activeIndex + PER_PAGE - 1, event.shiftKey);
+        goTo(activeIndex + perPage - 1, event.shiftKey);
         return true;
       case "PageUp":
-        goTo(activeIndex - PER_PAGE + 1, event.shiftKey);
+        goTo(activeIndex - perPage + 1, event.shiftKey);
         return true;
       case "Home":
         goTo(0, event.shiftKey);
@@ -128,6 +138,9 @@ export function Layers({ store }: { store: Store }) {
           if (parent >= 0) goTo(parent, false);
         }
         return true;
+      case "F10":
+        if (event.shiftKey) store.menu.value = row.path;
+        return event.shiftKey;
       case "Escape":
         if (store.selected.value.length === 0) return false;
         store.clearSelection();
@@ -139,6 +152,9 @@ export function Layers({ store }: { store: Store }) {
         store.toggle(row);
         return true;
       case "Enter":
+        store.toggleDetail(row.path);
+        return true;
+      case "ContextMenu":
         store.menu.value = row.path;
         return true;
       case "Delete":
@@ -155,14 +171,14 @@ export function Layers({ store }: { store: Store }) {
   function walkControls(from: HTMLElement, by: 1 | -1): void {
     const row = from.closest<HTMLElement>("[role=row]");
     if (!row) return;
-    const stops = [row, ...row.querySelectorAll<HTMLElement>("button")];
+    const stops = [row, ...row.querySelectorAll<HTMLElement>("button:not(.ke-detail *)")];
     stops[stops.indexOf(from) + by]?.focus();
   }
 
   function onScroll(event: Event): void {
     const top = (event.currentTarget as HTMLElement).scrollTop;
     scrollTop.value = top;
-    first.value = Math.floor(top / ROW_HEIGHT / STEP) * STEP;
+    first.value = Math.floor(places.at(top) / STEP) * STEP;
   }
 
   const drawn = rows.slice(start, end).map((row, i) => ({ row, index: start + i }));
@@ -174,7 +190,7 @@ export function Layers({ store }: { store: Store }) {
   const { menu, note } = store;
 
   return (
-    <div class={rows.length > PER_PAGE ? "ke-scrolls" : undefined}>
+    <div class={places.height > places.window ? "ke-scrolls" : undefined}>
       <div class="ke-head" aria-hidden="true">
         <span />
         <span>Layer</span>
@@ -184,7 +200,7 @@ export function Layers({ store }: { store: Store }) {
         <span>Weights</span>
         <span />
       </div>
-      <div class="ke-window" style={{ minHeight: listHeight(rows.length) }}>
+      <div class="ke-window" style={{ minHeight: places.window }}>
         <div
           ref={scroller}
           class="ke-grid"
@@ -192,7 +208,7 @@ export function Layers({ store }: { store: Store }) {
           aria-label="Layers"
           aria-rowcount={rows.length}
           aria-multiselectable={true}
-          style={{ maxHeight: MAX_HEIGHT }}
+          style={{ maxHeight: places.opened < 0 ? MAX_HEIGHT : places.window }}
           onScroll={onScroll}
           onKeyDown={onKeyDown}
           onFocusIn={(event) => {
@@ -200,7 +216,7 @@ export function Layers({ store }: { store: Store }) {
             if (path !== undefined) store.active.value = path;
           }}
         >
-          <div class="ke-sizer" role="rowgroup" style={{ height: rows.length * ROW_HEIGHT }}>
+          <div class="ke-sizer" role="rowgroup" style={{ height: places.height }}>
             {drawn.map(({ row, index }) => (
               <LayerRow key={row.path} store={store} row={row} index={index} active={row === active} />
             ))}
@@ -210,10 +226,10 @@ export function Layers({ store }: { store: Store }) {
           <p class="ke-empty">{all.length > 0 ? "No layer matches the filter." : "No layers."}</p>
         )}
         {menu.value !== null && (
-          <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} count={rows.length} scrollTop={scrollTop} />
+          <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} scrollTop={scrollTop} />
         )}
         {note.value && (
-          <RowNotePanel store={store} note={note.value} index={indexOf(note.value.path)} count={rows.length} scrollTop={scrollTop} />
+          <RowNotePanel store={store} note={note.value} index={indexOf(note.value.path)} scrollTop={scrollTop} />
         )}
       </div>
     </div>

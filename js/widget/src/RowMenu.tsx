@@ -1,14 +1,12 @@
 import type { ReadonlySignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { copyText } from "./copyText";
-import { underRow } from "./place";
 import type { Store } from "./store";
 
 interface Props {
   store: Store;
   path: string;
   index: number;
-  count: number;
   scrollTop: ReadonlySignal<number>;
 }
 
@@ -17,7 +15,7 @@ interface Item {
   run: (event: MouseEvent) => void;
 }
 
-export function RowMenu({ store, path, index, count, scrollTop }: Props) {
+export function RowMenu({ store, path, index, scrollTop }: Props) {
   const menu = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => menu.current?.querySelector("button")?.focus({ preventScroll: true }), [path]);
   const row = store.rows.value.find((other) => other.path === path);
@@ -66,7 +64,7 @@ export function RowMenu({ store, path, index, count, scrollTop }: Props) {
       class="ke-popover ke-under-row ke-menu"
       role="menu"
       aria-label={`Actions for ${path}`}
-      style={underRow(index, count, scrollTop.value)}
+      style={store.places.value.under(index, scrollTop.value)}
       onKeyDown={onKeyDown}
       onFocusOut={(event) => {
         if (!menu.current?.contains(event.relatedTarget as Node | null)) store.menu.value = null;

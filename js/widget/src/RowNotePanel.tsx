@@ -1,8 +1,8 @@
 import type { ReadonlySignal } from "@preact/signals";
 import type { Edit } from "../../shared/src/protocol";
+import { inputsOf } from "../../shared/src/rows";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
-import { underRow } from "./place";
 import type { RowNote, Store } from "./store";
 
 const STRUCTURAL: ReadonlySet<Edit["edit"]> = new Set(["remove", "insert", "replace", "duplicate", "trim"]);
@@ -11,15 +11,14 @@ interface Props {
   store: Store;
   note: RowNote;
   index: number;
-  count: number;
   scrollTop: ReadonlySignal<number>;
 }
 
 /** Why the kernel refused an edit of a row, and the choices that would let it through. */
-export function RowNotePanel({ store, note, index, count, scrollTop }: Props) {
+export function RowNotePanel({ store, note, index, scrollTop }: Props) {
   const { path, refusal, edit } = note;
   const rows = store.rows.value;
-  const inputs = rows.find((row) => row.path === path)?.inputs ?? [];
+  const inputs = inputsOf(rows, rows.findIndex((row) => row.path === path));
   const asksKeep = edit.edit === "remove" && edit.keep === undefined && inputs.length > 1;
   const asksMismatch = refusal.hint === "on_mismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
 
@@ -31,7 +30,7 @@ export function RowNotePanel({ store, note, index, count, scrollTop }: Props) {
   return (
     <div
       class="ke-popover ke-under-row ke-note"
-      style={underRow(index, count, scrollTop.value)}
+      style={store.places.value.under(index, scrollTop.value)}
       onKeyDown={(event) => {
         if (event.key === "Escape") close();
       }}

@@ -1,11 +1,12 @@
 // The part of the host's widget model that is used: the same in anywidget 0.9 to 0.11 and marimo.
 import type { Binary } from "../../shared/src/histogram";
-import type { Info, Row, Training } from "../../shared/src/protocol";
+import type { Info, Patch, Row, Training } from "../../shared/src/protocol";
 
 export interface Traits {
   revision: number;
   info: Info;
-  rows: Row[];
+  snapshot: Row[];
+  patch: Patch;
   /** Empty, or not there at all, in a notebook that was saved before there was any. */
   training: Partial<Training>;
   alive: string;

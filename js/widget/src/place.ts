@@ -2,16 +2,50 @@
 export const ROW_HEIGHT = 30;
 export const MAX_HEIGHT = 16 * ROW_HEIGHT;
 
-export function listHeight(rows: number): number {
-  return Math.min(rows * ROW_HEIGHT, MAX_HEIGHT);
-}
+/** Where the rows of a list are, in pixels. One of them may be open: it is taller by `extra`. */
+export class Places {
+  /**
+   * @param count how many rows there are
+   * @param opened the index of the open row, -1 where none is
+   * @param extra how much taller it is
+   */
+  constructor(
+    readonly count: number,
+    readonly opened = -1,
+    readonly extra = 0,
+  ) {}
 
-/**
- * Places a box that follows the list right under one of its rows, over those below. It stays in the
- * flow: where it reaches beyond the list's end the widget grows, and nothing of it is cut off.
- */
-export function underRow(index: number, rows: number, scrollTop: number) {
-  const height = listHeight(rows);
-  const top = Math.max(0, Math.min((index + 1) * ROW_HEIGHT - scrollTop, height));
-  return { marginBlockStart: top - height };
+  top(index: number): number {
+    return index * ROW_HEIGHT + (this.opened >= 0 && index > this.opened ? this.extra : 0);
+  }
+
+  bottom(index: number): number {
+    return this.top(index + 1);
+  }
+
+  /** The height of all rows. */
+  get height(): number {
+    return this.top(this.count);
+  }
+
+  /** The height of the list, which scrolls beyond it. */
+  get window(): number {
+    return Math.min(this.height, MAX_HEIGHT + (this.opened >= 0 ? this.extra : 0));
+  }
+
+  /** The index of the row that is at a height. */
+  at(y: number): number {
+    const row = Math.floor(y / ROW_HEIGHT);
+    if (this.opened < 0 || row <= this.opened) return row;
+    return Math.max(this.opened, Math.floor((y - this.extra) / ROW_HEIGHT));
+  }
+
+  /**
+   * Places a box that follows the list right under one of its rows, over those below. It stays in the
+   * flow: where it reaches beyond the list's end the widget grows, and nothing of it is cut off.
+   */
+  under(index: number, scrollTop: number) {
+    const top = Math.max(0, Math.min(this.top(index) + ROW_HEIGHT - scrollTop, this.window));
+    return { marginBlockStart: top - this.window };
+  }
 }

@@ -15,9 +15,10 @@ import type {
   Row,
   WeightsRule,
 } from "../../shared/src/protocol";
-import { hasFlag, parentPath, pathRange, shownRows } from "../../shared/src/rows";
+import { hasFlag, parentPath, patchRows, pathRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal } from "./client";
 import { followTraits, type Host, isCommLive } from "./host";
+import { Places } from "./place";
 import { TrainingView } from "./training";
 
 const BINS = 32;
@@ -56,6 +57,9 @@ export class Store {
   readonly active = signal<string | null>(null);
   /** A row that is to take the focus. */
   readonly focusWanted = signal<string | null>(null);
+  /** The row whose details are shown, and how much taller it is by them. */
+  readonly opened = signal<string | null>(null);
+  readonly openedExtra = signal(0);
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
   readonly note = signal<RowNote | null>(null);
@@ -72,6 +76,10 @@ export class Store {
   readonly training: TrainingView;
 
   readonly shown = computed(() => shownRows(this.rows.value, this.filter.value, this.unfolded.value));
+  readonly places = computed(() => {
+    const opened = this.shown.value.findIndex((row) => row.path === this.opened.value);
+    return new Places(this.shown.value.length, opened, opened < 0 ? 0 : this.openedExtra.value);
+  });
   readonly selectedSet = computed(() => new Set(this.selected.value));
   /** A single selected row has its own switch; two or more stand in for what the filter shows. */
   readonly bulk = computed(() => {
@@ -107,7 +115,7 @@ export class Store {
       },
       ask: (question) => this.#client.ask(question),
     });
-    this.#stops.push(followTraits(host, ["revision", "info", "rows", "alive"], () => this.#readModel()));
+    this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "alive"], () => this.#readModel()));
     this.#stops.push(followTraits(host, ["selected", "filter"], () => this.#readView()));
 
     const onMessage = (message: unknown, buffers: Parameters<Client["receive"]>[1]) => {
@@ -150,7 +158,7 @@ export class Store {
 
   #readModel(): void {
     batch(() => {
-      this.rows.value = this.#host.get("rows") ?? [];
+      this.rows.value = patchRows(this.#host.get("snapshot") ?? [], this.#host.get("patch") ?? []);
       this.info.value = this.#host.get("info") ?? null;
       this.revision.value = this.#host.get("revision") ?? -1;
     });
@@ -307,7 +315,10 @@ export class Store {
     const index = this.rows.value.findIndex((other) => other.path === row.path);
     const parent = parentPath(this.rows.value, index);
     const renamed = await this.edit({ edit: "rename", target: row.path, name }, row.path);
-    if (renamed) this.focusWanted.value = parent === null ? name : `${parent}/${name}`;
+    if (!renamed) return;
+    const path = parent === null ? name : `${parent}/${name}`;
+    this.focusWanted.value = path;
+    if (this.opened.value === row.path) this.opened.value = path;
   }
 
   /** Does again what was refused, with the choice that the refusal asked for. */
@@ -401,6 +412,10 @@ export class Store {
       this.#host.save_changes();
       this.#viewTimer = undefined;
     }, 150);
+  }
+
+  toggleDetail(path: string): void {
+    this.opened.value = this.opened.value === path ? null : path;
   }
 
   setUnfolded(path: string, open: boolean): void {
