@@ -16,6 +16,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -644,16 +645,6 @@ class Identical:
         return hash(self._ids)
 
 
-def renew_train_function(model: Any) -> None:
-    """Makes Keras trace anew: the train function holds the flags and slots it was traced with.
-
-    Not set to None: a `fit` that is running would call it.
-    """
-    acknowledge_flags(model)
-    if model.train_function is not None:
-        model.make_train_function(force=True)
-
-
 def acknowledge_flags(model: Any) -> None:
     """Keras 3.15 keeps the flags of the last `compile` to warn when they changed; nothing is amiss."""
     if hasattr(model, "_compiled_trainable_state"):
@@ -736,38 +727,53 @@ def _strategy(optimizer: Any) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
+@dataclass(frozen=True)
+class _Arranged:
+    """How the slots of a single optimizer are kept: the attributes that `build` sets, its own
+    variables, and the places of model variables."""
+
+    part: Any
+    attributes: dict[str, Any]
+    variables: list[Any]
+    places: dict[int, Any]
+
+
 class Arrangement:
-    """Which slots an optimizer has, to be put back later; what else was changed meanwhile stays.
+    """Which slots an optimizer has, to be put back later; what else was changed meanwhile stays."""
 
-    Args:
-        parts: of each single optimizer, the attributes that `build` sets, its own variables, and the
-            places of model variables.
-    """
+    def __init__(self, parts: list[_Arranged]) -> None:
+        self.parts = parts
 
-    def __init__(self, parts: list[tuple[Any, dict[str, Any], list[Any], dict[Any, int]]]) -> None:
-        self._parts = parts
+    @classmethod
+    def now(cls, optimizer: Any) -> Arrangement:
+        """The present one, with all attributes of the optimizer."""
+        return cls(
+            [
+                _Arranged(
+                    part,
+                    dict(vars(part)),
+                    list(_store(part)),
+                    dict(part._trainable_variables_indices),
+                )
+                for part in _parts(optimizer)
+            ]
+        )
+
+    def only(self, names: list[set[str]]) -> Arrangement:
+        """The same with fewer attributes of each part."""
+        return Arrangement(
+            [
+                replace(had, attributes={n: v for n, v in had.attributes.items() if n in own})
+                for had, own in zip(self.parts, names, strict=True)
+            ]
+        )
 
     def restore(self) -> None:
         """Puts the slots back."""
-        for part, attributes, variables, indices in self._parts:
-            vars(part).update(attributes)
-            _keep(part, variables)
-            vars(part)["_trainable_variables_indices"] = dict(indices)
-
-
-def _arrangement(parts: list[Any], names: list[set[str]] | None = None) -> Arrangement:
-    """The present one; of all attributes, if not of those named for each part."""
-    return Arrangement(
-        [
-            (
-                part,
-                {n: value for n, value in vars(part).items() if names is None or n in names[i]},
-                list(_store(part)),
-                dict(part._trainable_variables_indices),
-            )
-            for i, part in enumerate(parts)
-        ]
-    )
+        for had in self.parts:
+            vars(had.part).update(had.attributes)
+            _keep(had.part, had.variables)
+            vars(had.part)["_trainable_variables_indices"] = dict(had.places)
 
 
 def refit_slots(
@@ -788,54 +794,43 @@ def refit_slots(
         The slots as they were, and as they are.
     """
     known = slots_of(optimizer)
-    parts = _parts(optimizer)
-    whole = _arrangement(parts)
-    had = [(dict(vars(part)), list(_store(part))) for part in parts]
+    before = Arrangement.now(optimizer)
     try:
-        for part in parts:
-            _keep(part, [])
-            vars(part)["_trainable_variables_indices"] = {}
-            vars(part)["built"] = False
+        for had in before.parts:
+            _keep(had.part, [])
+            vars(had.part)["_trainable_variables_indices"] = {}
+            vars(had.part)["built"] = False
             # A part that gets no variable is not built anew.
-            vars(part)["_trainable_variables"] = []
+            vars(had.part)["_trainable_variables"] = []
         with _strategy(optimizer):
             optimizer.build(variables)
             slots = {id(slot) for own in known.values() for slot in own.values()}
-            for part, (attributes, variables_before) in zip(parts, had, strict=True):
-                _restore(part, attributes, variables_before, slots, known, aside)
+            for had in before.parts:
+                _restore(had, slots, known, aside)
     except BaseException:
-        whole.restore()
+        before.restore()
         raise
+    after = Arrangement.now(optimizer)
     # The store of variables and the table of places are told apart from the attributes.
-    names = [
-        {n for n, value in vars(part).items() if value is not attributes.get(n)}
-        - {"_variables", "_trainable_variables_indices"}
-        for part, (attributes, _) in zip(parts, had, strict=True)
+    told = {"_variables", "_trainable_variables_indices"}
+    changed = [
+        {"built"} | {n for n, v in new.attributes.items() if v is not had.attributes.get(n)} - told
+        for had, new in zip(before.parts, after.parts, strict=True)
     ]
-    changed = [n | {"built"} for n in names]
-    before = Arrangement(
-        [
-            (part, {n: attributes[n] for n in own if n in attributes}, variables_before, places)
-            for (part, _, _, places), (attributes, variables_before), own in zip(
-                whole._parts, had, changed, strict=True
-            )
-        ]
-    )
-    return before, _arrangement(parts, changed)
+    return before.only(changed), after.only(changed)
 
 
 def _restore(
-    part: Any,
-    attributes: Mapping[str, Any],
-    variables: list[Any],
+    before: _Arranged,
     slots: set[int],
     known: Mapping[int, Mapping[str, Any]],
     aside: Callable[[Any], Mapping[str, Any] | None],
 ) -> None:
     """Puts what a single optimizer had back in the places of what `build` made instead."""
+    part = before.part
     instead: dict[int, Any] = {}
     for name, value in list(vars(part).items()):
-        had = attributes.get(name)
+        had = before.attributes.get(name)
         if isinstance(value, keras.Variable) and isinstance(had, keras.Variable):
             instead[id(value)] = vars(part)[name] = had
     for owner, name, slot, put in _slots(part):
@@ -852,7 +847,8 @@ def _restore(
             slot.assign(there)
     made = [instead.get(id(variable), variable) for variable in _store(part)]
     again = {id(variable) for variable in made}
-    _keep(part, [v for v in variables if id(v) not in again and id(v) not in slots] + made)
+    rest = [v for v in before.variables if id(v) not in again and id(v) not in slots]
+    _keep(part, rest + made)
 
 
 def _store(part: Any) -> list[Any]:

@@ -33,7 +33,8 @@ class TrainFunctions:
         state = _keras.training_state(model)
         found = self._kept.get(state)
         if found is None:
-            _keras.renew_train_function(model)
+            # Not set to None: a `fit` that is running would call it.
+            model.make_train_function(force=True)
             self._keep(state, model.train_function)
             return True
         self._kept.move_to_end(state)

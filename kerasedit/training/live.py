@@ -30,6 +30,7 @@ from .watch import Watch
 
 _RATE = 4.0  # frames a second at most
 _SHARE = 0.03  # of the time, at most, that is spent on looking at weights
+_VISIT = 0.005  # seconds between two visits of what goes on beside the training
 _RECORD = 10.0  # seconds between two looks that are kept when nobody watches
 
 
@@ -183,7 +184,8 @@ class LiveEdit(keras.callbacks.Callback):
         self._epoch, self._began, self._step, self._done = 0, 0, 0, 0
         self._made: int | None = None  # the optimizer's steps when `fit` began
         self._watch: Watch | None = None
-        self._next_look = 0.0
+        self._at_most = int(getattr(self._trained, "steps_per_execution", 1) or 1)
+        self._next_visit, self._next_look = 0.0, 0.0
         self._flawed: set[str] = set()
         asked, self._asked_before = self._asked_before, []
         for edit in asked:
@@ -244,28 +246,38 @@ class LiveEdit(keras.callbacks.Callback):
         run = self._run
         if run is None:
             return
-        monitor = self.editor.monitor
-        self._door.serve()
         self._step = self._began + batch
-        at_once = self._at_once(batch)
+        at_once = 1 if self._at_most == 1 else self._at_once(batch)
         self._done = self._step + at_once
+        if self._made is None:
+            self._made = _keras.steps_made(self._trained.optimizer) - self._step
+        # A step may take less than a millisecond: this is done now and then.
+        now = time.monotonic()
+        if now >= self._next_visit:
+            self._visit(batch)
+            self._next_visit = now + _VISIT
+        if self._schedule.stages:
+            self._enter(self._schedule.at_step(self._step, at_once))
+        if run.waiting:
+            self._apply(run)
+        if run.has_work:
+            self._work(run)
+        self._warmup.advance(self._step)
+        if now >= self._next_look:
+            self._look()
+
+    def _visit(self, batch: int) -> None:
+        """Takes in what was clicked, and says how far training is."""
+        self._door.serve()
+        monitor = self.editor.monitor
         if monitor.state.tracing and self._step > monitor.state.total:
             monitor.update(tracing=False)
         monitor.step(step=batch, total=self._step)
-        if self._made is None:
-            self._made = _keras.steps_made(self._trained.optimizer) - self._step
-        self._enter(self._schedule.at_step(self._step, at_once))
-        self._apply(run)
-        self._work(run)
-        self._warmup.advance(self._step)
-        if time.monotonic() >= self._next_look:
-            self._look()
 
     def _at_once(self, batch: int) -> int:
         """How many batches the next call of the train function trains."""
-        most = int(getattr(self._trained, "steps_per_execution", 1) or 1)
         steps = (self.params or {}).get("steps")
-        return most if not steps else max(1, min(most, steps - batch))
+        return self._at_most if not steps else max(1, min(self._at_most, steps - batch))
 
     def _enter(self, stages: list[Stage]) -> None:
         for stage in stages:
@@ -353,6 +365,7 @@ class LiveEdit(keras.callbacks.Callback):
             self._next_look = start + 1 / self._rate
             return
         _keras.sync_state(self._trained)
+        monitor.step(step=self._step - self._began, total=self._step)
         first = self._watch is None
         if self._watch is None:
             self._watch = Watch(self._rows(), self._gradients)

@@ -205,7 +205,7 @@ def _loadings(
     options = {**OPTIONS, **options}
     found = []
     for load in (ours, keras.saving.load_model):
-        keras.utils.clear_session()  # automatic names start anew
+        keras.utils.clear_session(free_memory=False)  # automatic names start anew
         keras.utils.set_random_seed(3)
         found.append(load(path, **options))
     return found[0], found[1]
