@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from .verify import Verification
     from .weights.histogram import Histogram, histogram
     from .widgets.editor_widget import EditorWidget
+    from .widgets.parts import EditHistory, LayerTable, TrainableToggles, WeightHistograms
 
 __version__ = "0.1.0"
 
 # Resolved on first use: importing kerasedit imports no Keras.
 _PLACES = {
     "Diff": ".differences",
+    "EditHistory": ".widgets.parts",
     "Editor": ".editor",
     "EditorWidget": ".widgets.editor_widget",
     "Histogram": ".weights.histogram",
+    "LayerTable": ".widgets.parts",
     "LiveEdit": ".training.live",
     "Plan": ".plan",
     "Plateau": ".training.stages",
     "Recipe": ".recipe",
     "Stage": ".training.stages",
+    "TrainableToggles": ".widgets.parts",
     "diff": ".differences",
     "Verification": ".verify",
+    "WeightHistograms": ".widgets.parts",
     "histogram": ".weights.histogram",
     "top_down": ".training.stages",
 }
@@ -59,9 +64,11 @@ def __dir__() -> list[str]:
 __all__ = [
     "Diff",
     "EditError",
+    "EditHistory",
     "Editor",
     "EditorWidget",
     "Histogram",
+    "LayerTable",
     "LiveEdit",
     "NameTaken",
     "Plan",
@@ -71,7 +78,9 @@ __all__ = [
     "Stage",
     "StructureError",
     "TargetError",
+    "TrainableToggles",
     "Verification",
+    "WeightHistograms",
     "diff",
     "edit",
     "histogram",

@@ -20,6 +20,7 @@ from .errors import EditError
 Store = MutableMapping[str, np.ndarray]
 
 _FEW = 256  # bytes that are no trouble in JSON
+_CHUNK = 1 << 20  # bytes that are compared at a time
 
 
 def array_data(array: np.ndarray, store: Store | None) -> dict[str, Any]:
@@ -64,6 +65,17 @@ def read_array(data: Any, store: Mapping[str, np.ndarray] | None) -> np.ndarray:
         raise EditError(
             "An array is an object with 'dtype', 'shape' and 'base64' or 'array'."
         ) from problem
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are the same bit by bit: a NaN is like itself, and 0 is not -0."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype == object:
+        return np.array_equal(a, b)
+    left, right = (np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b))
+    chunks = (slice(start, start + _CHUNK) for start in range(0, left.size, _CHUNK))
+    return all(np.array_equal(left[chunk], right[chunk]) for chunk in chunks)
 
 
 def _shaped(flat: np.ndarray, shape: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from .edits import Edit, Transaction
 from .edits.base import NewValues, Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
-from .graph.build import LayerState
+from .graph.build import LayerState, Overlap
 from .graph.flags import changed_flags
 from .graph.model_graph import Entry, LayerId, ModelGraph, VariableSpec
 from .graph.read import read_model
@@ -37,6 +37,7 @@ from .weights.bank import SlotKey
 from .weights.loaded import other_weights
 
 if TYPE_CHECKING:
+    from .compress.groups import ChannelGroup
     from .differences import Diff
     from .recipe import Recipe
     from .replay import Replay
@@ -250,6 +251,33 @@ class Editor(EditMethods["Editor"]):
         """Whether the editor works on the source itself."""
         return self._in_place
 
+    def channel_groups(self, target: Any = None) -> list[ChannelGroup]:
+        """Which channels of which layers are tied together, so that they go or stay together.
+
+        Args:
+            target: only the groups that one of these layers has to do with, those that it makes
+                first; without it all.
+
+        Raises:
+            StructureError: the model's call is Python code.
+        """
+        from .compress.groups import Channels
+
+        with self.lock:
+            graph = self._graph
+            found = Channels(graph).described()
+            if target is None:
+                return list(found)
+            named = select(graph, self.target_data(target))
+            paths = {graph.paths[entry.layer] for entry in named}
+            inside = tuple(f"{entry.path}/" for entry in named if graph.layers[entry.layer].net)
+
+            def has(layers: tuple[str, ...]) -> bool:
+                return any(path in paths or path.startswith(inside) for path in layers)
+
+            # Those that the layers make come before those that they take.
+            return sorted((g for g in found if has(g.layers)), key=lambda g: not has(g.makers))
+
     # -- editing ---------------------------------------------------------------------------------
 
     @property
@@ -276,6 +304,7 @@ class Editor(EditMethods["Editor"]):
 
     def _take_one(self, edit: Edit) -> None:
         work = self._workspace()
+        edit = edit.settled(work)
         edit.apply(work)
         if self._in_place and work.graph.structure != self._graph.structure:
             raise StructureError(
@@ -327,6 +356,7 @@ class Editor(EditMethods["Editor"]):
             try:
                 with _keras.preserved_random():
                     edit = make()
+                    edit = edit.settled(work)
                     edit.apply(work)
             except EditError as problem:
                 description = edit.describe() if edit else "this edit"
@@ -342,7 +372,20 @@ class Editor(EditMethods["Editor"]):
             return make_plan(edit.describe(), edit.to_code(), self._graph, work.graph, work.report)
 
     def _workspace(self) -> Workspace:
-        return Workspace(self._graph, self._custom_objects)
+        return Workspace(self._graph, self._custom_objects, look=self._look)
+
+    def _look(self, graph: ModelGraph, layer: LayerId, index: int) -> np.ndarray:
+        """The latest value of a variable of a graph, which may be one in the making."""
+        value = self._copy.tensor(layer, index)
+        if value is None:
+            state = self._copy.state(graph, layer)
+            value = None if state is None else state.values[index]
+        if value is None or isinstance(value, Overlap):
+            if layer not in self._graph.paths:
+                path = graph.paths[layer]
+                raise EditError(f"The weights of '{path}' are drawn when the edits are made.")
+            value = self._present(layer, index)
+        return keras.ops.convert_to_numpy(value)
 
     def _push(self, step: _Step) -> None:
         with self._all_or_nothing():
@@ -765,6 +808,11 @@ class Editor(EditMethods["Editor"]):
         with self.lock:
             return keras.ops.convert_to_numpy(self._present(entry.layer, index))
 
+    def known_value(self, entry: Entry, index: int) -> Any | None:
+        """A variable's latest value, by its position; None where only `ed.model` would know it."""
+        with self.lock:
+            return self._copy.tensor(entry.layer, index)
+
     def layer_state(self, layer: LayerId) -> LayerState | None:
         """The latest values of a layer, without building `ed.model`; None where it starts fresh."""
         with self.lock:
@@ -989,9 +1037,13 @@ class Editor(EditMethods["Editor"]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Displaying the editor shows one and the same widget, however often a cell is run."""
-        if self._shown is None or self._shown.comm is None:
+        if self._shown is None or self._shown.closed:
             self._shown = self.widget()
         return self._shown._repr_mimebundle_(**kwargs)
+
+    def _display_(self) -> Any:
+        """What marimo displays: it closes the widgets that a cell shows when that is run again."""
+        return self.widget()
 
     def __repr__(self) -> str:
         edits = len(self.history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -12,22 +13,30 @@ from .errors import EditError, NameTaken
 
 
 def user_namespace() -> MutableMapping[str, Any] | None:
-    """IPython's user namespace; None outside of IPython."""
+    """The variables of the notebook, IPython's or marimo's; None where there is none."""
+    shell = _ipython()
+    return _marimo_globals() if shell is None else shell.user_ns
+
+
+def _ipython() -> Any | None:
     try:
         from IPython import get_ipython
     except ImportError:
         return None
-    shell = get_ipython()
-    return None if shell is None else shell.user_ns
+    return get_ipython()
+
+
+def _marimo_globals() -> MutableMapping[str, Any] | None:
+    """By way of what marimo has no public name for; None where it is not as expected."""
+    try:
+        return sys.modules["marimo._runtime.context"].get_context().globals
+    except Exception:
+        return None
 
 
 def after_cell(fn: Callable[[], Any]) -> None:
     """Calls a function once the cell that runs now has ended, however it ends; not outside IPython."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
+    shell = _ipython()
     if shell is None:
         return
 

@@ -27,6 +27,7 @@ from .edits import (
     MapWeights,
     Move,
     Nest,
+    PruneChannels,
     Reinitialize,
     Remove,
     RemoveOutput,
@@ -549,6 +550,66 @@ class EditMethods(ABC, Generic[Result]):
         """
         return self._run(lambda: Reinitialize(self._data(target), expect))
 
+    # -- shrinking -------------------------------------------------------------------------------
+
+    def prune_channels(
+        self,
+        target: Any,
+        *,
+        drop: Any = None,
+        keep: Any = None,
+        fraction: float | None = None,
+        params: float | None = None,
+        criterion: Any = "l2",
+        multiple_of: int = 1,
+        scope: Literal["layer", "global"] = "layer",
+        seed: int | None = None,
+        expect: int | None = None,
+    ) -> Result:
+        """Takes channels out of layers, and out of all other layers that these are tied to.
+
+        What the model puts out is what it would put out with the channels set to zero wherever they
+        are taken. Of `drop`, `keep`, `fraction` and `params`, one is given.
+
+        Args:
+            target: layers that make channels (those of `ed.channel_groups()`), or such a group. Of a
+                pattern, a class or a predicate, layers whose channels cannot go are passed over.
+            drop, keep: the channels of each layer by their numbers, or a dictionary by layers' paths.
+            fraction: the share of the channels that goes, from 0 to 1; at least one always stays.
+            params: the share of the model's parameters that stays.
+            criterion: which channels go first: those with the smallest `"l1"` or `"l2"` norm of the
+                weights that make them, the smallest `"bn_scale"` behind them, those that are nearest
+                to all others (`"geometric_median"`), `"random"` ones, or a list with a score for each
+                channel of one layer, the lowest going first.
+            multiple_of: each layer keeps a multiple of this many, never fewer than without it.
+            scope: `"layer"` takes the same share of each group, `"global"` compares the scores of
+                all, each divided by the mean of its layer.
+            seed: of `"random"`.
+            expect: how many layers the target has to name.
+
+        Raises:
+            TargetError: a layer that is named alone makes no channels.
+            StructureError: its channels cannot go, as they reach an output of the model, perhaps.
+            EditError: all channels would go, or there are no such ones.
+        """
+
+        def make() -> Edit:
+            numbers = criterion if isinstance(criterion, str) else _numbers(criterion)
+            return PruneChannels(
+                self._data(target),
+                _channels(drop),
+                _channels(keep),
+                None if fraction is None else _number(fraction),
+                None if params is None else _number(params),
+                numbers,
+                _number(multiple_of),
+                scope,
+                seed,
+                expect,
+            )
+
+        return self._run(make)
+
     # -- flags -----------------------------------------------------------------------------------
 
     def freeze(self, *targets: Any, expect: int | None = None) -> Result:
@@ -601,6 +662,27 @@ def _array(value: Any) -> np.ndarray:
 def _is_flat(given: Any) -> bool:
     """Whether a list is the values of one vector, and no list of arrays."""
     return bool(given) and all(isinstance(item, (bool, int, float)) for item in given)
+
+
+def _channels(given: Any) -> Any:
+    """Numbers of channels as data: a tuple, or a dictionary of lists."""
+    if isinstance(given, Mapping):
+        return {str(path): list(_channels(own)) for path, own in given.items()}
+    if given is None:
+        return None
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        return (int(given),)
+    array = np.asarray(list(given) if isinstance(given, (range, set, frozenset)) else given)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise EditError(f"Channels are given by their numbers, a list of them, not {given!r:.80}.")
+    return tuple(int(index) for index in array)
+
+
+def _numbers(given: Any) -> tuple[float, ...]:
+    array = _array(given)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise EditError("Scores are a list of numbers, one for each channel of the layer.")
+    return tuple(float(value) for value in array)
 
 
 def _number(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -54,6 +55,20 @@ _CHOICES: dict[str, list[Any]] = {
     "padding": ["valid", "same"],
     "data_format": [None, "channels_last", "channels_first"],
     "interpolation": ["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"],
+}
+
+# What has names among the values of arguments that end so.
+_NAMED = {
+    "_initializer": keras.initializers,
+    "_regularizer": keras.regularizers,
+    "_constraint": keras.constraints,
+}
+_DTYPES = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
+
+# What every layer takes, named by its class or not.
+_INHERITED = {
+    "name": "The name of the layer; a free one is chosen if none is given.",
+    "dtype": "The dtype of the layer's computations and weights: its name, or that of a policy.",
 }
 
 _FAMILIES = {
@@ -114,62 +129,86 @@ def palette(custom_objects: Mapping[str, Any] | None = None) -> list[dict[str, A
             "class_name": name,
             "family": family_of(cls),
             "doc": _first_sentence(inspect.getdoc(cls)),
-            "params": _params(cls),
+            "params": params_of(cls),
         }
         for name, cls in palette_classes(custom_objects).items()
     ]
 
 
-def _params(cls: type) -> list[dict[str, Any]]:
-    """The constructor's arguments: `{name, type, default, required, choices, doc}`."""
+def params_of(cls: type) -> list[dict[str, Any]]:
+    """The constructor's arguments: `{name, type, default, required, choices, doc}`.
+
+    `choices` are all there are where `type` is `"choice"`; elsewhere they are what one may think of.
+    """
     docs = _argument_docs(inspect.getdoc(cls) or "")
-    found = []
+    found, passes_on = [], False
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        passes_on |= parameter.kind is parameter.VAR_KEYWORD
         if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         required = parameter.default is inspect.Parameter.empty
         default = None if required else _as_json(parameter.default)
-        choices = _choices(name)
-        found.append(
-            {
-                "name": name,
-                "type": "choice" if choices else _type_of(name, default, docs.get(name, "")),
-                "default": default,
-                "required": required,
-                "choices": choices,
-                "doc": docs.get(name, ""),
-            }
-        )
-    if not any(param["name"] == "name" for param in found):
-        found.append(
-            {
-                "name": "name",
-                "type": "str",
-                "default": None,
-                "required": False,
-                "choices": None,
-                "doc": "The name of the layer; a free one is chosen if none is given.",
-            }
-        )
-    return found
+        found.append(_param(name, default, required, docs.get(name, "")))
+    known = {param["name"] for param in found}
+    return found + [
+        _param(name, None, False, doc)
+        for name, doc in _INHERITED.items()
+        if name not in known and (passes_on or name == "name")
+    ]
 
 
-def _choices(name: str) -> list[Any] | None:
-    if name in _CHOICES:
-        return _CHOICES[name]
+def _param(name: str, default: Any, required: bool, doc: str) -> dict[str, Any]:
+    kind, choices = "choice", _choices(name, default, doc)
+    if choices is None:
+        kind, choices = _type_of(name, default, doc), _suggestions(name, default, doc)
+    return {
+        "name": name,
+        "type": kind,
+        "default": default,
+        "required": required,
+        "choices": choices,
+        "doc": doc,
+    }
+
+
+def _choices(name: str, default: Any, doc: str) -> list[Any] | None:
+    """All values that an argument takes; None where there are others."""
     if name == "activation" or name.endswith("_activation"):
         return [None, *_public(keras.activations)]
-    if name.endswith("_initializer"):
-        return [n for n in _public(keras.initializers) if n == n.lower() and _needs_nothing(n)]
-    return None
+    choices = _CHOICES.get(name)
+    if choices is None or (default is not None and default not in choices):
+        return None  # `padding` of ZeroPadding2D is another thing
+    return [*choices, "causal"] if name == "padding" and '"causal"' in doc else choices
 
 
-def _needs_nothing(initializer: str) -> bool:
-    try:
-        keras.initializers.get(initializer)
-    except Exception:
-        return False  # it takes arguments, which a name alone cannot give
-    return True
+def _suggestions(name: str, default: Any, doc: str) -> list[Any] | None:
+    """The values of an argument that have names, where others can be told as JSON."""
+    if name == "dtype":
+        return [None, *_DTYPES]
+    for suffix, module in _NAMED.items():
+        if name.endswith(suffix):
+            # Without a default Keras chooses, or there is none.
+            optional = [None] if default is None else []
+            return [*optional, *dict.fromkeys(named_objects(module).values())]
+    named = list(dict.fromkeys(re.findall(r'"(\w+)"', doc)))
+    return named if default in named and len(named) > 1 else None
+
+
+@functools.cache
+def named_objects(module: Any) -> dict[str, str]:
+    """The names of what a module of Keras makes without arguments, by the JSON of it."""
+    found: dict[str, str] = {}
+    for name in _public(module):
+        try:
+            made = module.serialize(module.get(name)) if name == name.lower() else None
+        except Exception:
+            continue  # it takes arguments, which a name alone cannot give
+        if made is not None:
+            key = json.dumps(made, sort_keys=True)
+            # Of several names the one that the class has.
+            if key not in found or name == snake_case(made["class_name"]):
+                found[key] = name
+    return found
 
 
 def _public(module: Any) -> list[str]:
@@ -182,6 +221,8 @@ def _public(module: Any) -> list[str]:
 
 
 def _type_of(name: str, default: Any, doc: str) -> str:
+    if name.endswith(tuple(_NAMED)):
+        return "json"  # by name, or told whole
     if isinstance(default, bool):
         return "bool"
     if isinstance(default, int):
@@ -191,7 +232,7 @@ def _type_of(name: str, default: Any, doc: str) -> str:
     if isinstance(default, str):
         return "str"
     if isinstance(default, list):
-        return "tuple"
+        return "json" if any(isinstance(item, list) for item in default) else "tuple"
     start = doc.lower()[:60]
     for word, kind in (
         ("tuple", "tuple"),
@@ -204,7 +245,7 @@ def _type_of(name: str, default: Any, doc: str) -> str:
     ):
         if re.search(rf"\b{word}", start):
             return kind
-    return "str" if name in ("name", "dtype") else "json"
+    return "str" if name in _INHERITED else "json"
 
 
 def _as_json(value: Any) -> Any:

@@ -57,6 +57,16 @@ class Plan:
         return None if self.after is None else count_params(self.after, self.after.root)
 
     @cached_property
+    def trainable_before(self) -> int | None:
+        """Number of weight values that train now."""
+        return None if self.before is None else count_trainable(self.before)
+
+    @cached_property
+    def trainable_after(self) -> int | None:
+        """Number of weight values that train after the edit; None where it cannot be made."""
+        return None if self.after is None else count_trainable(self.after)
+
+    @cached_property
     def flops_before(self) -> int | None:
         """Operations for one sample now; None where unknown."""
         return None if self.before is None else count_flops(self.before)
@@ -87,7 +97,7 @@ class Plan:
         if self.before is not None and self.after is not None:
             total = self.params_before or 0, self.params_after or 0
             lines.append(f"  parameters: {total[0]:,} to {total[1]:,} ({total[1] - total[0]:+,})")
-            train = count_trainable(self.before), count_trainable(self.after)
+            train = self.trainable_before or 0, self.trainable_after or 0
             if train[1] - train[0] != total[1] - total[0]:  # flags changed, not only layers
                 lines.append(f"  of these train: {train[0]:,} to {train[1]:,}")
         return "\n".join(map(visible, lines))

@@ -378,6 +378,9 @@ def settled(
     if origin is None:
         return None
     part = settled(graph, known, origin.layer, origin.index)
+    if part is not None and origin.kept is not None:
+        pairs = zip(part, origin.kept, strict=True)
+        part = tuple(n if own is None else sum(i < n for i in own) for n, own in pairs)
     return tuple(map(min, part, shape)) if part is not None and origin.overlap else part
 
 

@@ -469,6 +469,14 @@ def config_code(value: Any) -> str | None:
             k: v for k, v in (inner or {}).items() if v is not None and k not in ("name", "dtype")
         }
         arguments = ", ".join(f"{k}={config_code(v)}" for k, v in given.items())
-        module = str(value.get("module", "")).removeprefix("keras.")
-        return f"keras.{module}.{value['class_name']}({arguments})" if module else None
+        module = str(value.get("module") or _module_of(value["class_name"]))
+        name = f"keras.{module.removeprefix('keras.')}.{value['class_name']}"
+        return f"{name}({arguments})" if module else None
     return repr(value)
+
+
+def _module_of(class_name: Any) -> str:
+    """The module of Keras that has a class told by its name alone, as a person may."""
+    modules = (keras.initializers, keras.regularizers, keras.constraints, keras.layers)
+    found = [m for m in modules if isinstance(class_name, str) and hasattr(m, class_name)]
+    return found[0].__name__.rpartition(".")[2] if found else ""

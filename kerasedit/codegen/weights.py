@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from .. import _keras
+from ..arrays import same_bits
 from ..errors import StructureError
 from ..graph.build import LayerState, Overlap, call_on, capture, make_layer
 from ..graph.model_graph import LayerId, LayerSpec, ModelGraph, Ref, VariableRef, VariableSpec
@@ -127,10 +128,6 @@ def is_known(state: LayerState | None) -> bool:
     return state is not None and not any(v is None or isinstance(v, Overlap) for v in state.values)
 
 
-def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
 # -- from the source -----------------------------------------------------------------------------
 
 
@@ -178,7 +175,7 @@ class Source:
             origin = spec.origins.get(index)
             if spec.twin is not None:
                 layer = spec.twin
-            elif origin is not None and not origin.overlap:
+            elif origin is not None and origin.whole:
                 layer, index = origin.layer, origin.index
             else:
                 return None

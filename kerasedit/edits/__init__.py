@@ -4,6 +4,7 @@ from .base import Edit, read_edit
 from .flags import Freeze, FreezeUpTo, Unfreeze
 from .group import Transaction
 from .layers import Configure, Duplicate, Move
+from .pruning import PruneChannels
 from .regions import Extract, Inline, Nest, ReplaceBetween
 from .structure import Append, Insert, Remove, Rename, Replace, Trim
 from .weights import MapWeights, Reinitialize, ScaleWeights, SetWeights
@@ -26,6 +27,7 @@ __all__ = [
     "MapWeights",
     "Move",
     "Nest",
+    "PruneChannels",
     "Reinitialize",
     "Remove",
     "RemoveOutput",

@@ -21,6 +21,7 @@ from ..graph.infer import Findings, OnMismatch, infer
 from ..graph.model_graph import (
     Call,
     Entry,
+    Kept,
     LayerId,
     LayerSpec,
     ModelGraph,
@@ -72,6 +73,16 @@ class Workspace:
     states: dict[LayerId, LayerState] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     values: list[NewValues] = field(default_factory=list)
+    look: Callable[[ModelGraph, LayerId, int], np.ndarray] | None = None
+
+    def value(self, layer: LayerId, index: int) -> np.ndarray:
+        """The latest value of a layer's variable.
+
+        Raises:
+            EditError: there is none yet, as the layer is made only by edits that are planned.
+        """
+        assert self.look is not None
+        return self.look(self.graph, layer, index)
 
     # -- naming layers ---------------------------------------------------------------------------
 
@@ -182,12 +193,12 @@ class Workspace:
                 with preserved_random(), deferred():
                     make_layer(spec, self.custom_objects)
 
-    def touch(self, layer: LayerId) -> None:
-        """Lets every call of a layer be inferred anew, as the layer itself is another now."""
-        for owner in dict.fromkeys(e.owner for e in self.graph.entries if e.layer == layer):
+    def touch(self, *layers: LayerId) -> None:
+        """Lets every call of some layers be inferred anew, as these themselves are others now."""
+        for owner in dict.fromkeys(e.owner for e in self.graph.entries if e.layer in layers):
             draft = self.draft_of(owner)
             draft.calls = [
-                replace(call, stale=True) if call.layer == layer else call for call in draft.calls
+                replace(call, stale=True) if call.layer in layers else call for call in draft.calls
             ]
             self.adopt(owner, draft)
 
@@ -250,10 +261,17 @@ class Workspace:
         self.states.update(block.states)
         return replace(block, layers=specs)
 
-    def infer(self, on_mismatch: OnMismatch) -> None:
-        """Infers what follows from the changes, and adds what was found to the report."""
+    def infer(
+        self, on_mismatch: OnMismatch, kept: Mapping[tuple[LayerId, int], Kept] | None = None
+    ) -> None:
+        """Infers what follows from the changes, and adds what was found to the report.
+
+        Args:
+            on_mismatch: what becomes of weights that no longer fit.
+            kept: of variables (by layer and position) that get smaller, what stays of their axes.
+        """
         self.graph, found = infer(
-            self.graph, on_mismatch=on_mismatch, custom_objects=self.custom_objects
+            self.graph, on_mismatch=on_mismatch, custom_objects=self.custom_objects, kept=kept
         )
         mine = self.report.findings
         mine.shape_changes += found.shape_changes
@@ -293,6 +311,10 @@ class Edit:
     def __init_subclass__(cls) -> None:
         if "kind" in cls.__dict__:
             registry[cls.kind] = cls
+
+    def settled(self, work: Workspace) -> Edit:
+        """The edit with all that depends on the weights as they are now; `apply` asks for none."""
+        return self
 
     def apply(self, work: Workspace) -> None:
         """Changes the workspace's graph; raises an `EditError` where that cannot be done."""
@@ -425,6 +447,14 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "call": (lambda v: v is None or _is_int(v), "a whole number"),
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
+    "channels": (lambda v: _is_channels(v), "a list of whole numbers, or an object of such lists"),
+    "fraction": (lambda v: v is None or _is_number(v), "a number"),
+    "params": (lambda v: v is None or _is_number(v), "a number"),
+    "criterion": (lambda v: isinstance(v, str) or _are(_is_number, v), "a text or a list of numbers"),
+    "multiple_of": (lambda v: _is_int(v), "a whole number"),
+    "scope": (lambda v: v in ("layer", "global"), "'layer' or 'global'"),
+    "seed": (lambda v: v is None or _is_int(v), "a whole number"),
+    "kept": (lambda v: v is None or _is_kept(v), "an object of the channels that stay"),
     "weights": (lambda v: v in ("match", "slice", "none"), "'match', 'slice' or 'none'"),
     "on_mismatch": (lambda v: v in ("error", "reinit", "slice"), "'error', 'reinit' or 'slice'"),
 }
@@ -463,6 +493,28 @@ def _is_number(value: Any) -> bool:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return abs(value) <= sys.float_info.max
+
+
+def _are(good: Callable[[Any], bool], values: Any) -> bool:
+    return isinstance(values, (list, tuple)) and all(map(good, values))
+
+
+def _is_channels(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _are(_is_int, own) for key, own in value.items())
+    return value is None or _are(_is_int, value)
+
+
+def _is_kept(value: Any) -> bool:
+    """Whether a value has, by path, of how many channels which ones stay."""
+    return isinstance(value, Mapping) and all(
+        isinstance(path, str)
+        and isinstance(own, Mapping)
+        and set(own) == {"of", "keep"}
+        and _is_int(own["of"])
+        and _are(lambda i: _is_int(i) and 0 <= i < own["of"], own["keep"])  # noqa: B023
+        for path, own in value.items()
+    )
 
 
 def _is_int(value: Any) -> bool:

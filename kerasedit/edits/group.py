@@ -26,7 +26,7 @@ class Transaction(Edit):
 
     def apply(self, work: Workspace) -> None:
         for edit in self.edits:
-            edit.apply(work)
+            edit.settled(work).apply(work)
 
     @classmethod
     def from_json(

@@ -215,12 +215,8 @@ class Configure(Edit):
     def _refusal(self, work: Workspace, entry: Entry) -> str | None:
         """Why a layer cannot be given these arguments at all."""
         spec = work.spec(entry.layer)
-        if spec.kind != "layer" or spec.prototype is not None:
-            instead = {
-                "input": "Use ed.set_input.",
-                "model": f"Name the layers inside it: '{entry.path}/**'.",
-            }.get(spec.kind, "Replace it instead.")
-            return f"'{entry.path}' ({spec.cls.__name__}) has no configuration to change. {instead}"
+        if fixed := why_fixed(spec, entry.path):
+            return fixed
         known = [*(spec.config or {}), *inspect.signature(spec.cls).parameters]
         unknown = [name for name in self.config if name not in known or name == "kwargs"]
         if not unknown:
@@ -264,6 +260,17 @@ class Configure(Edit):
                 "Register it with keras.saving.register_keras_serializable."
             )
         return super().to_json(arrays)
+
+
+def why_fixed(spec: LayerSpec, path: str) -> str | None:
+    """Why a layer has no arguments to change, if so."""
+    if spec.kind == "layer" and spec.prototype is None:
+        return None
+    instead = {
+        "input": "Use ed.set_input.",
+        "model": f"Name the layers inside it: '{path}/**'.",
+    }.get(spec.kind, "Replace it instead.")
+    return f"'{path}' ({spec.cls.__name__}) has no configuration to change. {instead}"
 
 
 def config_value(value: Any) -> Any:

@@ -16,6 +16,7 @@ from ..errors import EditError, StructureError, reason
 from .flags import set_flag
 from .model_graph import (
     Call,
+    Kept,
     LayerId,
     LayerSpec,
     ModelGraph,
@@ -397,3 +398,23 @@ def overlaid(value: Any, part: Overlap) -> np.ndarray:
     )
     whole[region] = old[region].astype(whole.dtype)
     return whole
+
+
+def some_of(value: Any, kept: Kept) -> Any:
+    """What stays of a value; of one of which only a leading part is meant, of that part."""
+    if isinstance(value, Overlap):
+        known = tuple(map(min, value.limit, value.value.shape))
+        part = tuple(
+            own if own is None else tuple(i for i in own if i < n)
+            for own, n in zip(kept, known, strict=True)
+        )
+        limit = tuple(
+            n if own is None else sum(i < n for i in own)
+            for own, n in zip(kept, value.limit, strict=True)
+        )
+        return Overlap(some_of(value.value, part), limit)
+    array = keras.ops.convert_to_numpy(value)
+    for axis, own in enumerate(kept):
+        if own is not None:
+            array = np.take(array, own, axis)
+    return keras.ops.convert_to_tensor(array)

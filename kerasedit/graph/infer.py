@@ -20,6 +20,7 @@ from ..errors import EditError, ShapeMismatch, StructureError, reason
 from .build import call_on, copy_subclass, make_layer
 from .model_graph import (
     Call,
+    Kept,
     LayerId,
     LayerSpec,
     ModelGraph,
@@ -59,6 +60,7 @@ def infer(
     *,
     on_mismatch: OnMismatch = "error",
     custom_objects: Mapping[str, Any] | None = None,
+    kept: Mapping[tuple[LayerId, int], Kept] | None = None,
 ) -> tuple[ModelGraph, Findings]:
     """Fills in what the edited calls of a graph put out, and what follows downstream of them.
 
@@ -66,6 +68,7 @@ def infer(
         graph: calls whose `outputs` are None are new, those that are `stale` were rewired.
         on_mismatch: what becomes of a weight whose shape no longer fits.
         custom_objects: classes and functions that layers' configurations name.
+        kept: of variables (by layer and position) that get smaller, what stays of their axes.
 
     Raises:
         ShapeMismatch: a layer cannot take its input, or with `on_mismatch="error"` has a weight that
@@ -73,7 +76,7 @@ def infer(
     """
     if on_mismatch not in POLICIES:
         raise EditError(f"on_mismatch must be one of {', '.join(POLICIES)}, not {on_mismatch!r}.")
-    run = _Inference(graph, on_mismatch, custom_objects)
+    run = _Inference(graph, on_mismatch, custom_objects, kept or {})
     with _keras.preserved_random(), _keras.deferred():
         run.network(graph.root, "")
     found = run.result()
@@ -87,8 +90,10 @@ class _Inference:
         graph: ModelGraph,
         on_mismatch: OnMismatch,
         custom_objects: Mapping[str, Any] | None,
+        kept: Mapping[tuple[LayerId, int], Kept],
     ) -> None:
         self.graph = graph
+        self.kept = kept
         self.on_mismatch = on_mismatch
         self.custom_objects = custom_objects
         self.findings = Findings()
@@ -312,11 +317,14 @@ class _Inference:
             self.adopted.append(spec.id)
             return
         old = spec.variables
-        if [(v.shape, v.dtype) for v in found] == [(v.shape, v.dtype) for v in old]:
+        left = {i: _left(v.shape, self.kept.get((spec.id, i))) for i, v in enumerate(old)}
+        as_before = [(v.shape, v.dtype) for v in found] == [(v.shape, v.dtype) for v in old]
+        if as_before and all(left[i] == v.shape for i, v in enumerate(old)):
             return
         pairs = _paired(old, found)
         if self.on_mismatch == "error" and any(
-            before is not None and before.shape != after.shape for before, after in pairs
+            before is not None and left[old.index(before)] != after.shape
+            for before, after in pairs
         ):
             raise ShapeMismatch(self._describe_mismatch(path, pairs), of_weights=True)
         origins: dict[int, Origin] = {}
@@ -326,8 +334,8 @@ class _Inference:
                     self.findings.reinitialized.append(f"{path}/{after.name}")
                 continue
             place = old.index(before)
-            if before.shape == after.shape:
-                origins[index] = Origin(spec.id, place)
+            if left[place] == after.shape:
+                origins[index] = Origin(spec.id, place, kept=self.kept.get((spec.id, place)))
             elif self.on_mismatch == "slice" and len(before.shape) == len(after.shape):
                 origins[index] = Origin(spec.id, place, overlap=True)
                 self.findings.sliced.append(f"{path}/{before.name}")
@@ -421,6 +429,13 @@ class _Inference:
         graph = ModelGraph(self.graph.root, layers, flags).compact()
         graph, self.findings.untied = leave(graph, self.renewed.values(), self.adopted)
         return follow_variables(graph, self.renewed)
+
+
+def _left(shape: tuple[int, ...], kept: Kept | None) -> tuple[int, ...]:
+    """A shape with what stays of its axes."""
+    if kept is None:
+        return shape
+    return tuple(n if own is None else len(own) for n, own in zip(shape, kept, strict=True))
 
 
 def _paired(

@@ -18,6 +18,7 @@ LayerId = int
 CallId = int
 Place = tuple[int | str, ...]
 Kind = Literal["layer", "op", "input", "model"]
+Kept = tuple[tuple[int, ...] | None, ...]
 
 Leaf = TypeVar("Leaf")
 
@@ -75,12 +76,19 @@ class VariableSpec:
 class Origin:
     """Where a variable of a new layer takes its value from: a variable of an earlier layer.
 
-    With `overlap`, only the part that both shapes share is taken and the rest starts fresh.
+    With `overlap`, only the part that both shapes share is taken and the rest starts fresh. `kept`
+    has the positions, ascending, that are taken of each axis; None for all of it.
     """
 
     layer: LayerId
     index: int
     overlap: bool = False
+    kept: Kept | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the value is taken over as it is."""
+        return not self.overlap and self.kept is None
 
 
 @dataclass(frozen=True)

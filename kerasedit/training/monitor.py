@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +16,8 @@ from .record import LayerHistory
 from .watch import Moment
 
 _SELDOM = 0.3  # seconds between two messages of steps alone
+_LOSSES = 100
+_LOSS_EVERY = 0.25  # seconds
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Frame:
 class View:
     """Somebody who looks on. Both functions are called on any thread, one at a time.
 
+    What it shows may be seen in several places at once, each with other layers in view.
+
     Args:
         show_state: told of each change, and a few times a second of the steps that go by.
         show_frame: told of a new frame; only after `drawn` said that those before were drawn.
@@ -62,6 +68,8 @@ class View:
 
     AHEAD = 2  # frames on their way at most
     PATIENCE = 5.0  # seconds after which one counts as lost, as when a page is left
+    SILENCE = 20.0  # seconds by which a place may lag behind others before it counts as left
+    MAX_PLACES = 64
 
     def __init__(
         self,
@@ -70,31 +78,60 @@ class View:
         comm: Callable[[], str] = str,
     ) -> None:
         self.show_state, self.show_frame, self.comm = show_state, show_frame, comm
-        self.paths: frozenset[str] = frozenset()
         self.told = 0.0  # when it heard last, in seconds of the monotonic clock
+        self.unseen = False  # whether it was left at the last place where it was seen
         self._lock = threading.Lock()
+        self._places: dict[str, _Place] = {}
         self._credit = self.AHEAD
         self._sent = 0.0  # the last frame
 
-    def watch(self, paths: Collection[str]) -> None:
-        """The layers to be shown. Whoever says so is there, and gets frames anew."""
+    @property
+    def paths(self) -> frozenset[str]:
+        """The layers that are in view anywhere."""
         with self._lock:
-            self.paths = frozenset(paths)
-            self._credit = self.AHEAD
+            heard = max((place.heard for place in self._places.values()), default=0.0)
+            # A page that is closed does not say so.
+            there = [p.paths for p in self._places.values() if heard - p.heard < self.SILENCE]
+            return frozenset().union(*there)
+
+    def hear(self, place: str = "", paths: Collection[str] | None = None) -> None:
+        """Somebody is at a place. Those who say which layers are in view there get frames anew."""
+        with self._lock:
+            known = self._places.pop(place, _Place())
+            if paths is not None:
+                known.paths, self._credit = frozenset(paths), self.AHEAD
+            known.heard = time.monotonic()
+            self._places[place] = known
+            if len(self._places) > self.MAX_PLACES:
+                del self._places[next(iter(self._places))]
+            self.unseen = False
 
     def drawn(self) -> None:
         """A frame was drawn."""
         with self._lock:
             self._credit = min(self.AHEAD, self._credit + 1)
 
+    def leave(self, place: str) -> None:
+        """It is no longer seen at a place."""
+        with self._lock:
+            if self._places.pop(place, None) is not None:
+                self.unseen = not self._places
+
     def take_credit(self) -> bool:
         """Whether a frame may be sent, which counts as sent then."""
+        paths = self.paths
         with self._lock:
             now = time.monotonic()
-            if not self.paths or not (self._credit or now - self._sent > self.PATIENCE):
+            if not paths or not (self._credit or now - self._sent > self.PATIENCE):
                 return False
             self._credit, self._sent = max(0, self._credit - 1), now
             return True
+
+
+@dataclass
+class _Place:
+    paths: frozenset[str] = frozenset()
+    heard: float = 0.0
 
 
 class Monitor:
@@ -108,6 +145,8 @@ class Monitor:
         self._state = State()
         self._views: list[View] = []
         self._lock = threading.RLock()  # what is told last is what holds
+        self._losses: deque[tuple[int, float]] = deque(maxlen=_LOSSES)
+        self._loss_noted = 0.0
         self.history = LayerHistory()
 
     @property
@@ -118,6 +157,12 @@ class Monitor:
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        """Of the latest training the last losses, and the batches that were done by then."""
+        with self._lock:
+            return list(self._losses)
 
     def add(self, view: View) -> Callable[[], None]:
         """Lets somebody look on. Returns a function that ends this."""
@@ -137,17 +182,28 @@ class Monitor:
     def update(self, **changes: Any) -> None:
         """Takes in and tells what changed."""
         with self._lock:
-            self._state = replace(self._state, **changes)
+            self._take(changes)
             for view in list(self._views):
                 self._tell_state(view)
 
     def step(self, **changes: Any) -> None:
         """Takes in that steps went by. It is told with a frame, or where none comes now and then."""
         with self._lock:
-            self._state = replace(self._state, **changes)
+            self._take(changes)
             for view in list(self._views):
                 if time.monotonic() - view.told > _SELDOM:
                     self._tell_state(view)
+
+    def _take(self, changes: dict[str, Any]) -> None:
+        self._state = replace(self._state, **changes)
+        total, loss, now = self._state.total, self._state.metrics.get("loss"), time.monotonic()
+        last = self._losses[-1][0] if self._losses else 0
+        if total < last:  # another training
+            self._losses.clear()
+        elif total > last and loss is not None and now - self._loss_noted > _LOSS_EVERY:
+            if math.isfinite(loss):
+                self._losses.append((total, loss))
+            self._loss_noted = now
 
     def _tell_state(self, view: View) -> None:
         view.told = time.monotonic()
@@ -163,8 +219,8 @@ class Monitor:
         with self._lock:
             for view in list(self._views):
                 if view.take_credit():
-                    view.told = time.monotonic()
-                    shown = {path: m for path, m in moments.items() if path in view.paths}
+                    view.told, paths = time.monotonic(), view.paths
+                    shown = {path: m for path, m in moments.items() if path in paths}
                     _tell(view.show_frame, Frame(self._state, shown))
 
     def forget(self) -> None:

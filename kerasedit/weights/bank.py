@@ -14,7 +14,15 @@ from typing import Any
 import keras
 
 from .. import _keras
-from ..graph.build import Built, LayerState, Overlap, capture, is_model, twin_state
+from ..graph.build import (
+    Built,
+    LayerState,
+    Overlap,
+    capture,
+    is_model,
+    some_of,
+    twin_state,
+)
 from ..graph.model_graph import LayerId, ModelGraph, Origin
 
 SlotKey = tuple[LayerId, int]
@@ -146,11 +154,10 @@ class Bank:
         if value is None:
             return None
         if isinstance(value, Overlap):
-            limit = tuple(map(min, limit, value.limit))
-            value = value.value
-        elif not origin.overlap:
-            return value
-        return Overlap(value, limit)
+            value = Overlap(value.value, tuple(map(min, limit, value.limit)))
+        elif origin.overlap:
+            value = Overlap(value, limit)
+        return value if origin.kept is None else some_of(value, origin.kept)
 
     def variable_keys(self, layers: Mapping[LayerId, Any], graph: ModelGraph) -> dict[int, SlotKey]:
         """The key of every variable of a model's layers, by `id(variable)`.
@@ -166,7 +173,7 @@ class Bank:
         return keys
 
     def slots_for(self, graph: ModelGraph, key: SlotKey) -> Mapping[str, Any] | None:
-        """The slots of a variable, or of the one whose whole value it inherited."""
+        """The slots of a variable, or of the one whose value it inherited, or some of it."""
         found = self.slots.get(key)
         if found is not None:
             return found
@@ -174,7 +181,15 @@ class Bank:
         origin = spec.origins.get(key[1]) if spec is not None else None
         if origin is None or origin.overlap:
             return None
-        return self.slots_for(graph, self.key(origin.layer, origin.index))
+        found = self.slots_for(graph, self.key(origin.layer, origin.index))
+        if found is None or origin.kept is None:
+            return found
+        shape = (graph.layers[origin.layer].variables or ())[origin.index].shape
+        return {
+            name: some_of(slot, origin.kept)
+            for name, slot in found.items()
+            if tuple(slot.shape) == shape
+        }
 
     def adopt(self, built: Built, graph: ModelGraph, reachable: Iterable[LayerId]) -> None:
         """The layers of a new model own their values now; what history can bring back is kept."""

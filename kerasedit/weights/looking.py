@@ -8,6 +8,7 @@ import keras
 
 from .. import _keras
 from ..errors import TargetError
+from ..graph.model_graph import Entry, Origin
 from ..targets import select_weights
 from ..views import WeightView
 from .histogram import Histogram, histogram
@@ -99,11 +100,36 @@ def plot_of(editor: Editor, target: Any, compare: bool) -> Figure:
 
 def source_values(editor: Editor) -> dict[str, Any]:
     """The source's weights by the path that each has in the edited model."""
-    found: dict[str, Any] = {}
-    for entry in editor.graph.entries:
-        layer = editor.source_layer(entry.layer)
-        if layer is None or editor.graph.layers[entry.layer].net is not None:
-            continue
-        for name, variable, _ in _keras.named_variables(layer):
-            found[f"{entry.path}/{name}"] = keras.ops.convert_to_numpy(variable)
+    return {
+        f"{entry.path}/{name}": keras.ops.convert_to_numpy(variable)
+        for entry in editor.graph.entries
+        if editor.graph.layers[entry.layer].net is None
+        for name, variable in source_variables(editor, entry).items()
+    }
+
+
+def source_variables(editor: Editor, entry: Entry) -> dict[str, Any]:
+    """The variables of the source that a layer's own come from, by the names that these have.
+
+    A layer that was given other shapes, or put in for another, may have inherited some.
+    """
+    layer = editor.source_layer(entry.layer)
+    if layer is not None:
+        return {name: variable for name, variable, _ in _keras.named_variables(layer)}
+    spec, found = editor.graph.layers[entry.layer], {}
+    for index, origin in spec.origins.items():
+        variable = _inherited(editor, origin)
+        if variable is not None and spec.variables is not None:
+            found[spec.variables[index].name] = variable
     return found
+
+
+def _inherited(editor: Editor, origin: Origin | None) -> Any | None:
+    """The source's variable at the end of a line of origins."""
+    while origin is not None:
+        layer = editor.source_layer(origin.layer)
+        if layer is not None:
+            return _keras.named_variables(layer)[origin.index][1]
+        spec = editor.graph.layers.get(origin.layer)
+        origin = spec.origins.get(origin.index) if spec is not None else None
+    return None

@@ -21,6 +21,9 @@ from ..training.monitor import View
 from ..training.watch import BINS, Moment
 from ..weights.histogram import pack, pooled
 from ..weights.looking import weights_named
+from .arguments import tell_arguments
+from .changes import tell_changes, tell_code, tell_diff
+from .detail import tell_detail
 
 if TYPE_CHECKING:
     from ..editor import Editor
@@ -96,12 +99,14 @@ def _dispatch(
     if len(asked) != 1:
         raise EditError("A message has one of 'edit', 'preview', 'action' and 'query'.")
     what = message[asked[0]]
+    if view is not None:
+        _hear(view, message)
+        if what in _WORDS.get(asked[0], ()):
+            return {}, []
     if asked[0] == "edit":
         return _edit(editor, message), []
     if asked[0] == "preview":
         return _preview(editor, message), []
-    if view is not None and what in ("watch", "drawn"):
-        return _watch(view, message), []
     handlers = _ACTIONS if asked[0] == "action" else _QUERIES
     handler = handlers.get(what) if isinstance(what, str) else None
     if handler is None:
@@ -145,6 +150,8 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "renamed": [list(pair) for pair in plan.renamed],
         "params_before": plan.params_before,
         "params_after": plan.params_after,
+        "trainable_before": plan.trainable_before,
+        "trainable_after": plan.trainable_after,
         "code": plan.code,
     }
 
@@ -191,13 +198,17 @@ def _paths(message: Mapping[str, Any]) -> list[str]:
     return paths
 
 
-def _watch(view: View, message: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a training is in view, and that a frame of it was drawn."""
-    if message.get("query") == "watch":
-        view.watch(_paths(message))
-    else:
+def _hear(view: View, message: Mapping[str, Any]) -> None:
+    """Where the message comes from, what of a training is in view there, and what was drawn."""
+    place = message.get("place", "")
+    if not isinstance(place, str) or len(place) > 100:
+        raise EditError("'place' must be a short text.")
+    if message.get("action") == "leave":
+        view.leave(place)
+        return
+    view.hear(place, _paths(message) if message.get("query") == "watch" else None)
+    if message.get("action") == "drawn":
         view.drawn()
-    return {}
 
 
 def _moments(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
@@ -208,6 +219,12 @@ def _moments(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[An
     found = {path: history.at(path, step) for path in _paths(message) if path in history.paths}
     header = {"paths": list(found), "steps": [m.step for m in found.values()], "bins": BINS}
     return header, [pack_moments(found)]
+
+
+def _losses(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+    """The losses of the latest training so far, for a page that was not there."""
+    losses = editor.monitor.losses
+    return {"total": losses[-1][0] if losses else 0, "values": [loss for _, loss in losses]}, []
 
 
 def pack_moments(moments: Mapping[str, Moment]) -> bytes:
@@ -249,20 +266,22 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
-def _code(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
-    return {"code": editor.to_code(weights=False)}, []
-
-
 def _ping(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
     editor.training()  # notices a `fit` that was interrupted
     return {"alive": alive, "revision": editor.revision}, []
 
 
+_WORDS = {"action": ("drawn", "leave"), "query": ("watch",)}
 _ACTIONS = {"undo": _step, "redo": _step, "hand_back": _hand_back, "save": _save}
 _QUERIES = {
     "histograms": _histograms,
     "moments": _moments,
+    "losses": _losses,
     "palette": _palette,
-    "code": _code,
+    "detail": tell_detail,
+    "arguments": tell_arguments,
+    "changes": tell_changes,
+    "diff": tell_diff,
+    "code": tell_code,
     "ping": _ping,
 }

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 def make_rows(editor: Editor) -> list[dict[str, Any]]:
     """A row per layer in data order; see docs/protocol.md."""
     graph, reweighted = editor.graph, editor.reweighted
-    index: dict[tuple[LayerId, LayerId], int] = {}
-    for number, entry in enumerate(graph.entries):
-        index.setdefault((entry.owner, entry.layer), number)
+    # By place and not by owner: a model that stands in two places has its layers in both.
+    index = {
+        (entry.path.removesuffix(graph.layers[entry.layer].name), entry.layer): number
+        for number, entry in enumerate(graph.entries)
+    }
     return [
         {
-            **_row(graph, entry, view, index, number),
+            **_row(graph, entry, view),
+            **_edges(graph, entry, index, number),
             "status": status(editor.source_graph, graph, entry, reweighted),
         }
         for number, (entry, view) in enumerate(zip(graph.entries, editor.layers, strict=True))
@@ -50,17 +53,9 @@ def make_patch(before: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list
     return patch
 
 
-def _row(
-    graph: ModelGraph,
-    entry: Entry,
-    view: LayerView,
-    index: dict[tuple[LayerId, LayerId], int],
-    number: int,
-) -> dict[str, Any]:
-    spec, net = graph.layers[entry.layer], graph.net_of(entry.owner)
+def _row(graph: ModelGraph, entry: Entry, view: LayerView) -> dict[str, Any]:
+    spec = graph.layers[entry.layer]
     weights = weights_under(graph, entry.layer)
-    # One row per tensor and in the order that `keep=` counts, so the same row may come twice.
-    tensors = dict.fromkeys(t for call in net.calls_of[entry.layer] for t in tensors_of(call))
     flagged = spec.kind in ("layer", "model")
     return {
         "path": view.path,
@@ -69,7 +64,7 @@ def _row(
         "kind": view.kind,
         "class_name": view.class_name,
         "family": family_of(spec.cls, spec.kind),
-        "shape": show_shapes(view.output_shape),
+        "shape": show_shapes(view.output_shape) if view.dtype else "",
         "dtype": view.dtype or "",
         "params": sum(math.prod(w.shape) for _, w in weights),
         "trainable": view.trainable if flagged else None,
@@ -77,10 +72,33 @@ def _row(
         "weights": len(weights),
         "marks": _marks(graph, entry),
         "calls": view.calls,
-        # By how many rows they stand above, so that an edit changes few rows.
-        "inputs": [number - index[entry.owner, net.by_id[ref.call].layer] for ref in tensors],
         "title": f"{view.class_name} {view.path}",
     }
+
+
+def _edges(
+    graph: ModelGraph, entry: Entry, index: dict[tuple[str, LayerId], int], number: int
+) -> dict[str, Any]:
+    """The rows that feed a row, and those inside a model whose outputs are the model's.
+
+    By how many rows they stand above or below, so that an edit changes few rows.
+    """
+    spec, net = graph.layers[entry.layer], graph.net_of(entry.owner)
+    around, inside = entry.path.removesuffix(spec.name), f"{entry.path}/"
+    # One row per tensor and in the order that `keep=` counts, so the same row may come twice.
+    tensors = dict.fromkeys(t for call in net.calls_of[entry.layer] for t in tensors_of(call))
+    edges: dict[str, Any] = {
+        "inputs": [number - index[around, net.by_id[ref.call].layer] for ref in tensors]
+    }
+    if any(ref.index for ref in tensors):
+        edges["ports"] = [ref.index for ref in tensors]
+    if spec.net is not None and not spec.net.opaque:
+        calls = spec.net.by_id
+        edges["outputs"] = [
+            [index[inside, calls[ref.call].layer] - number, ref.index]
+            for ref in spec.net.output_refs
+        ]
+    return edges
 
 
 def training_data(state: State) -> dict[str, Any]:

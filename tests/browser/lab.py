@@ -68,6 +68,11 @@ class Jupyter:
         spec = {"argv": argv, "display_name": name, "language": "python", "env": environment}
         (folder / "kernel.json").write_text(json.dumps(spec))
 
+    @property
+    def status(self) -> str:
+        """An address that a server answers which is up."""
+        return f"{self.url}/api/status?token={self.token}"
+
     def request(self, method: str, path: str) -> Any:
         request = urllib.request.Request(
             f"{self.url}/api/{path}",
@@ -85,13 +90,13 @@ class Jupyter:
             self.request("DELETE", f"kernels/{kernel['id']}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def _own_environment(home: Path) -> dict[str, str]:
+def own_environment(home: Path) -> dict[str, str]:
     """Nothing of the user's own Jupyter is read or written."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")
@@ -118,31 +123,41 @@ def _own_environment(home: Path) -> dict[str, str]:
     return environment | {name: str(folder) for name, folder in folders.items()}
 
 
-def _wait_until_up(jupyter: Jupyter, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            jupyter.request("GET", "status")
+            urllib.request.urlopen(url, timeout=20).close()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
         else:
             return
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-    raise RuntimeError(f"JupyterLab did not come up (exit status {process.poll()}):\n{tail}")
+    raise RuntimeError(f"The server did not come up (exit status {process.poll()}):\n{tail}")
+
+
+def install_jupyterlab(version: str) -> Path:
+    """The folder of the last release of another version of JupyterLab, such as "4.4"."""
+    folder = Path(sys.prefix) / "labs" / version
+    if not (folder / "jupyterlab").is_dir():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        command += ["--target", str(folder), f"jupyterlab=={version}.*"]
+        subprocess.run(command, check=True)
+    return folder
 
 
 @contextmanager
-def jupyter_server(home: Path, root: Path) -> Iterator[Jupyter]:
+def jupyter_server(home: Path, root: Path, lab: Path | None = None) -> Iterator[Jupyter]:
     """JupyterLab on the loopback interface, with the Python that runs this as its kernel.
 
     Args:
         home: an empty folder for its settings.
         root: the folder of its notebooks.
+        lab: where to take JupyterLab from; None: the installed one.
     """
-    port = _free_port()
+    port = free_port()
     server = Jupyter(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, home)
-    ARTIFACTS.mkdir(exist_ok=True)
-    log = ARTIFACTS / "jupyterlab.log"
+    log = ARTIFACTS / ("jupyterlab.log" if lab is None else f"jupyterlab-{lab.name}.log")
     command = [
         *(sys.executable, "-m", "jupyterlab"),
         "--no-browser",
@@ -159,18 +174,32 @@ def jupyter_server(home: Path, root: Path) -> Iterator[Jupyter]:
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
     ]
+    environment = own_environment(home)
+    if lab is not None:
+        environment["PYTHONPATH"] = str(lab)
+        environment["JUPYTERLAB_DIR"] = str(lab / "share" / "jupyter" / "lab")
+    with running(command, environment, root, log, server.status):
+        yield server
+
+
+@contextmanager
+def running(
+    command: list[str], environment: dict[str, str], folder: Path, log: Path, url: str
+) -> Iterator[None]:
+    """A server's process, from when an address is answered."""
+    log.parent.mkdir(exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=root,
-            env=_own_environment(home),
+            cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_until_up(server, process, log)
-            yield server
+            _wait_until_up(url, process, log)
+            yield
         finally:
             process.terminate()  # kernels end with the server
             try:
@@ -346,6 +375,16 @@ class Lab:
         if wait:
             self._finish(token, timeout)
             self.kernel_idle(timeout)
+        return self.output(index)
+
+    def run_again(self, index: int) -> Locator:
+        """Runs a cell that is there already; its output area."""
+        self.page.evaluate(
+            "index => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; }",
+            index,
+        )
+        self.execute("notebook:run-cell")
+        self.kernel_idle()
         return self.output(index)
 
     def run_all(self, timeout: float = WAIT) -> None:

@@ -93,10 +93,15 @@ def test_a_filter_that_finds_nothing(shown: tuple[Lab, Locator]) -> None:
 
 def test_details(shown: tuple[Lab, Locator]) -> None:
     lab, widget = shown
-    for path in ("head", "dropout"):
+    for path, argument in (("head", "units"), ("dropout", "rate")):
         button(widget, f"Details of {path}").click()
-        expect(row(widget, path).get_by_role("gridcell", name=f"Details of {path}")).to_be_visible()
+        name = f"Details of {path}"
+        detail = row(widget, path).get_by_role("gridcell", name=name, exact=True)
+        detail.get_by_text("More arguments").click()
         check(lab, f"details of {path}")
+        detail.get_by_label(argument, exact=True).fill("0.75")
+        expect(button(detail, f"Apply changes to {path}")).to_be_visible()
+        check(lab, f"other arguments for {path}")
         button(widget, f"Details of {path}").click()
 
 
@@ -109,9 +114,42 @@ def test_the_panels_of_the_bar(shown: tuple[Lab, Locator]) -> None:
         button(widget, name).click()
 
 
+def test_the_changes(shown: tuple[Lab, Locator]) -> None:
+    lab, widget = shown
+    button(widget, "Changes").click()
+    for tab, text in (("History", "ed.insert"), ("Differences", "Added"), ("Script", "def build")):
+        widget.get_by_role("tab", name=tab).click()
+        expect(widget.get_by_role("tabpanel", name=tab)).to_contain_text(text)
+        check(lab, tab)
+    button(widget, "Close code").click()
+
+
+def test_the_words_of_the_filter(shown: tuple[Lab, Locator]) -> None:
+    lab, widget = shown
+    button(widget, "Filter by").click()
+    widget.get_by_role("menuitemcheckbox", name="Frozen").click()
+    check(lab, "filter menu")
+    lab.page.keyboard.press("Escape")
+    widget.get_by_role("searchbox", name="Filter layers").fill("")
+
+
+def test_what_an_edit_would_do(shown: tuple[Lab, Locator]) -> None:
+    lab, widget = shown
+    told = widget.get_by_role("tooltip")
+    for theme in (DARK, CONTRAST, LIGHT):
+        lab.set_theme(theme)
+        for path, text in (("dropout", "ed.remove"), ("flat", "choose"), ("head", "Dropped")):
+            row(widget, path).hover()
+            button(widget, f"Remove {path}").hover()
+            expect(told).to_be_visible()
+            assert faults(lab, ".ke-root") == [], f"{text}, {theme}"
+            lab.page.keyboard.press("Escape")
+            expect(told).to_have_count(0)
+
+
 def test_the_palette(shown: tuple[Lab, Locator]) -> None:
     lab, widget = shown
-    dialog = palette(widget, "Insert after flat", "Dense", units="4")
+    dialog = palette(widget, "Insert after flat", "Dense", units="256")
     expect(button(dialog, "Apply")).to_be_enabled()
     check(lab, "palette")
     button(dialog, "Cancel").click()

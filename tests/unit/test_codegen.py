@@ -197,6 +197,8 @@ EDITS: dict[str, Callable[[Editor], Any]] = {
     "map_weights": lambda ed: ed.map_weights("**", np.abs),
     "map_weights by a lambda": lambda ed: ed.map_weights("**", lambda w: w - 1, "kernel"),
     "reinitialize": lambda ed: ed.reinitialize("b"),
+    "prune_channels": lambda ed: ed.prune_channels("*", fraction=0.4, criterion="geometric_median"),
+    "prune_channels by numbers": lambda ed: ed.prune_channels("b", drop=[0, 3]),
     "freeze": lambda ed: ed.freeze("a", "norm"),
     "unfreeze": lambda ed: ed.freeze("**").unfreeze(layers.Dense),
     "freeze_up_to": lambda ed: ed.freeze_up_to("b"),

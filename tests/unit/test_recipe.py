@@ -115,6 +115,9 @@ EDITS: dict[str, tuple[str, Callable[[Editor], Any]]] = {
     "map_weights": ("cnn", lambda ed: ed.map_weights("block?_conv", np.tanh, "kernel")),
     "move": ("cnn", lambda ed: ed.move("block1_relu", after="block2_conv")),
     "nest": ("cnn", lambda ed: ed.nest("block2_conv", "block3_relu", "middle")),
+    "prune_channels": (
+        "cnn", lambda ed: ed.prune_channels("block[12]_conv", fraction=0.5, criterion="l1"),
+    ),
     "reinitialize": ("cnn", lambda ed: ed.reinitialize("block2_*")),
     "remove": ("fork", lambda ed: ed.remove("add", keep="b")),
     "remove_output": ("dicts", lambda ed: ed.remove_output("low")),

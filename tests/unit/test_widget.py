@@ -79,6 +79,40 @@ def test_rows_tell_the_model(wire: Wire) -> None:
     assert rows["x"]["trainable"] is None and rows["head"]["trainable"] is True
 
 
+def test_rows_tell_what_feeds_them_inside_of_models_too() -> None:
+    x = keras.Input((4,), name="x")
+    low = layers.Dense(4, name="low")(x)
+    body = keras.Model(x, [low, layers.Dense(2, name="high")(low), x], name="body")
+    # The same model stands in two others; each place is wired within itself.
+    twins = []
+    for name in ("left", "right"):
+        start = keras.Input((4,), name=f"{name}_in")
+        out = body(start)
+        twins.append(keras.Model(start, [out[1], out[0]], name=name))
+    start = keras.Input((4,), name="start")
+    (left, _), (_, right) = (twin(start) for twin in twins)
+    wire = Wire(Editor(keras.Model(start, layers.Concatenate(name="join")([left, right]))))
+    rows, order = {row["path"]: row for row in wire.widget.rows}, wire.paths()
+
+    def feeding(path: str) -> list[tuple[str, int]]:
+        row, at = rows[path], order.index(path)
+        ports = row.get("ports", [0] * len(row["inputs"]))
+        return [(order[at - n], port) for n, port in zip(row["inputs"], ports, strict=True)]
+
+    def made_by(path: str) -> list[tuple[str, int]]:
+        at = order.index(path)
+        return [(order[at + n], port) for n, port in rows[path]["outputs"]]
+
+    assert feeding("join") == [("left", 0), ("right", 1)]
+    assert "ports" not in rows["right"] and "outputs" not in rows["join"]
+    for twin in ("left", "right"):
+        assert feeding(f"{twin}/body/high") == [(f"{twin}/body/low", 0)]
+        assert feeding(f"{twin}/body") == [(f"{twin}/{twin}_in", 0)]
+        assert made_by(twin) == [(f"{twin}/body", 1), (f"{twin}/body", 0)]
+        inner = [f"{twin}/body/low", f"{twin}/body/high", f"{twin}/body/x"]
+        assert made_by(f"{twin}/body") == [(path, 0) for path in inner]
+
+
 def test_after_an_edit_only_rows_that_differ_are_sent() -> None:
     x = keras.Input((4,), name="x")
     chain = keras.Sequential([x, *(layers.Dense(4, name=f"d{n}") for n in range(100))])
@@ -439,8 +473,8 @@ def test_a_ping_notices_an_interrupted_fit(wire: Wire) -> None:
 def test_a_missing_bundle_says_how_to_build_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    from kerasedit.widgets import editor_widget
+    from kerasedit.widgets import base
 
-    monkeypatch.setattr(editor_widget, "_STATIC", tmp_path)
+    monkeypatch.setattr(base, "_STATIC", tmp_path)
     with pytest.raises(ImportError, match="npm run build"):
-        editor_widget._asset("widget.js")
+        base._asset("widget.js")

@@ -32,3 +32,7 @@ export function difference(before: number, after: number): string {
   if (before === after) return "no change";
   return after > before ? `+${count(after - before)}` : `\u2212${count(before - after)}`;
 }
+
+export function shortened(text: string, limit: number): string {
+  return text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
+}

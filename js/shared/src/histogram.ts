@@ -76,10 +76,9 @@ function histogramAt(bins: number, at: (k: number) => number): Histogram {
   };
 }
 
-/** One closed path of bars, one unit wide each, that fills `height`. A bin that holds anything shows. */
-export function histogramPath(counts: ArrayLike<number>, height: number): string {
+/** One closed path of bars, one unit wide each; `top` fills `height`. A bin that holds anything shows. */
+export function histogramPath(counts: ArrayLike<number>, height: number, top = Math.max(...Array.from(counts))): string {
   const bars = Array.from(counts);
-  const top = Math.max(...bars);
   if (!(top > 0)) return "";
   const steps = bars.map((n, x) => {
     const bar = n > 0 ? Math.max(1, (n / top) * height) : 0;

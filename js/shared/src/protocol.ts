@@ -35,6 +35,10 @@ export interface Row {
   calls: number;
   /** How many rows above this one those stand that feed it. */
   inputs: number[];
+  /** Which output of its row each of `inputs` is. Missing where all are the first. */
+  ports?: number[];
+  /** Of a model, for each output: how many rows below it the row stands that makes it, and which output of that. */
+  outputs?: [number, number][];
   title: string;
 }
 
@@ -103,10 +107,11 @@ export type Mismatch = "error" | "reinit" | "slice";
 export type WeightsRule = "match" | "slice" | "none";
 
 export type Edit = (
-  | { edit: "remove"; target: string; keep?: number }
-  | { edit: "insert"; block: Layer[]; after: string }
+  | { edit: "remove"; target: string | string[]; keep?: number }
+  | { edit: "insert"; block: Layer[]; after: string | string[] }
   | { edit: "insert"; block: Layer[]; before: string }
   | { edit: "replace"; target: string; block: Layer[]; weights: WeightsRule }
+  | { edit: "configure"; target: string; config: Record<string, Json> }
   | { edit: "rename"; target: string; name: string }
   | { edit: "duplicate"; target: string }
   | { edit: "trim"; target: string }
@@ -130,6 +135,8 @@ export interface Plan {
   renamed: [string, string][];
   params_before: number;
   params_after: number;
+  trainable_before: number;
+  trainable_after: number;
   code: string;
   /** Only weights whose shape no longer fits are in the way: `on_mismatch` would help. */
   mismatch?: boolean;
@@ -137,6 +144,7 @@ export interface Plan {
 
 export interface Param {
   name: string;
+  /** Of a `choice`, `choices` holds every value; elsewhere those that have names. */
   type: "int" | "float" | "bool" | "str" | "choice" | "tuple" | "json";
   default: Json;
   required: boolean;
@@ -151,19 +159,114 @@ export interface PaletteEntry {
   params: Param[];
 }
 
+/** The arguments of a layer, each with its present value as default. */
+export interface Arguments {
+  class_name: string;
+  params: Param[];
+  /** Arguments whose values are nothing for a field. */
+  left_out: string[];
+  /** Why there is nothing to change, if so. */
+  fixed: string | null;
+}
+
+/** The figures of a weight; null where there are none of finite values. */
+export interface Figures {
+  min: number | null;
+  max: number | null;
+  mean: number | null;
+  std: number | null;
+  zeros: number;
+  nans: number;
+  infs: number;
+  size: number;
+}
+
+/** A value and its index. */
+export type Found = [number, number[]];
+
+/** A weight of a layer beside what it was in the source. */
+export interface WeightDetail {
+  path: string;
+  name: string;
+  shape: number[];
+  dtype: string;
+  trainable: boolean;
+  bytes: number;
+  /** Whether the source has it, and with the same values. */
+  source: "none" | "same" | "other";
+  /** Null for what is no numbers. */
+  figures: Figures | null;
+  /** Where the source has other values. */
+  before: (Figures & { shape: number[] }) | null;
+  edges?: [number, number];
+  smallest?: Found[];
+  largest?: Found[];
+  /** The index of the first NaN or Inf. */
+  first_bad?: number[] | null;
+  notes?: string[];
+}
+
+export interface LayerDetail {
+  path: string;
+  revision: number;
+  bins: number;
+  /** Whether there is a source to compare with. */
+  compared: boolean;
+  weights: WeightDetail[];
+  /** How many weights there are beside those. */
+  more: number;
+}
+
+/** What is known of the history. */
+export interface Changes {
+  /** How many steps hold, and how many there are with those undone. */
+  done: number;
+  total: number;
+  /** The number of the first of `steps`, counted from 1. */
+  first: number;
+  steps: { label: string; code: string }[];
+}
+
+/** What differs between the source and the edited model. */
+export interface Differences {
+  before: Compared;
+  after: Compared;
+  groups: DiffGroup[];
+}
+
+interface Compared {
+  params: number;
+  trainable: number;
+}
+
+export interface DiffGroup {
+  kind: "added" | "removed" | "replaced" | "renamed" | "reconfigured" | "rewired" | "weights" | "flags";
+  /** How many there are; `items` may hold less. */
+  total: number;
+  /** `path` is that of the row where it is, if there is one. */
+  items: { label: string; detail: string; path: string | null }[];
+}
+
+export type CodeStyle = "kerasedit" | "keras";
+
 /** A message without its id and revision, which the client adds. */
 export type Question =
   | { query: "histograms"; paths: string[]; bins: number; log: boolean }
   | { query: "moments"; paths: string[]; step: number }
+  | { query: "losses" }
   | { query: "palette" }
-  | { query: "code" }
+  | { query: "detail"; path: string; bins: number }
+  | { query: "arguments"; path: string }
+  | { query: "changes" }
+  | { query: "diff" }
+  | { query: "code"; style?: CodeStyle }
   | { query: "ping" }
   | { action: "hand_back"; name: string; overwrite: boolean }
   | { action: "save"; path: string; overwrite: boolean }
   | { preview: Edit; revision: number };
 
 /** What the kernel is told without an answer being waited for. */
-export type Word = { query: "watch"; paths: string[] } | { action: "drawn" } | { query: "ping" };
+export type Word = { query: "watch"; paths: string[] } | { action: "drawn" | "leave" } | { query: "ping" };
 
 export type Action = { edit: Edit } | { action: "undo" | "redo"; n: number };
 

@@ -1,4 +1,5 @@
 // Which rows the list shows.
+import { matcher } from "./filter";
 import type { Patch, Row } from "./protocol";
 
 /** The rows as they are: those of the last snapshot, and what differs from it. */
@@ -21,35 +22,6 @@ export function foldRows(rows: readonly Row[], unfolded: ReadonlySet<string>): R
     shown.push(row);
   }
   return shown;
-}
-
-/**
- * A test of one filter text: a glob over the whole path or class name where it has a wildcard (`*`
- * stays within one level, `**` crosses levels, as in a target), part of either where it has none.
- */
-export function matcher(filter: string): (row: Row) => boolean {
-  const text = filter.trim().toLowerCase();
-  if (!text) return () => true;
-  if (!/[*?[]/.test(text)) {
-    return (row) => row.path.toLowerCase().includes(text) || row.class_name.toLowerCase().includes(text);
-  }
-  const glob = globPattern(text);
-  return (row) => glob.test(row.path.toLowerCase()) || glob.test(row.class_name.toLowerCase());
-}
-
-function globPattern(glob: string): RegExp {
-  const source = glob.replace(/\*\*|\*|\?|\[(!?)([^\]]+)\]|[\\^$.|+(){}[\]]/g, (token, not?: string, set?: string) => {
-    if (token === "**") return ".*";
-    if (token === "*") return "[^/]*";
-    if (token === "?") return "[^/]";
-    if (set !== undefined) return `[${not ? "^" : ""}${set.replace(/[\\^[]/g, "\\$&")}]`;
-    return `\\${token}`;
-  });
-  try {
-    return new RegExp(`^${source}$`, "u");
-  } catch {
-    return /^(?!)/; // A range such as [z-a] names nothing.
-  }
 }
 
 /**

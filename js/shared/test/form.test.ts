@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fill, isRare, showValue } from "../src/form";
+import { fill, inherit, isRare, present, showArgument } from "../src/form";
 import type { Json, Param } from "../src/protocol";
 
 function param(name: string, type: Param["type"], more: Partial<Param> = {}): Param {
@@ -68,8 +68,94 @@ describe("fill", () => {
   });
 });
 
-it("shows values as they would be typed", () => {
-  expect([null, "valid", [1, 1], 0.5, true].map(showValue)).toEqual(["None", "valid", "1, 1", "0.5", "true"]);
+describe("showArgument", () => {
+  it.each<[Param["type"], Json, string]>([
+    ["json", null, "None"],
+    ["choice", "valid", "valid"],
+    ["tuple", [1, 1], "1, 1"],
+    ["tuple", [3], "3,"],
+    ["tuple", [null, 8], "None, 8"],
+    ["tuple", [], "[]"],
+    ["float", 0.5, "0.5"],
+    ["float", 1e-7, "1e-7"],
+    ["json", true, "true"],
+    ["json", "glorot_uniform", "glorot_uniform"],
+    ["json", "3", '"3"'],
+    ["json", "None", '"None"'],
+    ["json", "a, b", '"a, b"'],
+    ["json", { class_name: "L2", config: { l2: 0.5 } }, '{"class_name":"L2","config":{"l2":0.5}}'],
+    ["json", [[1, 1], [0, 2]], "[[1,1],[0,2]]"],
+    ["str", "channels", "channels"],
+  ])("shows a %s as it is typed: %j", (type, value, text) => {
+    const one = param("x", type, { default: value });
+    expect(showArgument(one)).toBe(text);
+    if (type !== "choice") expect(read(type, text)).toEqual(value);
+  });
+});
+
+describe("the form of a layer that is there", () => {
+  const params = [
+    param("filters", "int", { default: 16 }),
+    param("kernel_size", "tuple", { default: [3, 3] }),
+    param("use_bias", "bool", { default: true }),
+    param("kernel_initializer", "json", { default: { class_name: "RandomNormal", config: { stddev: 0.1 } } }),
+    param("name_of_it", "str", { default: "a, b" }),
+    param("seed", "int"),
+  ];
+
+  it("asks for nothing before anything is typed", () => {
+    expect(fill(params, present(params))).toEqual({ config: {}, problems: {}, missing: [] });
+  });
+
+  it("asks for what is typed alone", () => {
+    expect(fill(params, { ...present(params), filters: "8", use_bias: false }).config).toEqual({ filters: 8, use_bias: false });
+    expect(fill(params, { ...present(params), seed: "None", kernel_size: "3,3" }).config).toEqual({});
+    expect(fill(params, { ...present(params), name_of_it: "None" }).config).toEqual({ name_of_it: null });
+    expect(fill(params, { ...present(params), filters: "" }).config).toEqual({});
+  });
+});
+
+describe("inherit", () => {
+  const conv2d = [
+    param("filters", "int", { default: 16 }),
+    param("kernel_size", "tuple", { default: [3, 3] }),
+    param("strides", "tuple", { default: [1, 2] }),
+    param("padding", "choice", { default: "same", choices: ["valid", "same"] }),
+    param("activation", "choice", { default: "relu", choices: [null, "relu"] }),
+    param("use_bias", "bool", { default: false }),
+    param("bias_initializer", "json", { default: "zeros", choices: ["zeros"] }),
+    param("name", "str", { default: "conv" }),
+  ];
+
+  it("takes over what has the same name and fits", () => {
+    const separable = [
+      param("filters", "int", { required: true }),
+      param("kernel_size", "tuple", { required: true }),
+      param("padding", "choice", { default: "valid", choices: ["valid", "same"] }),
+      param("activation", "choice", { choices: [null, "relu"] }),
+      param("use_bias", "bool", { default: true }),
+      param("bias_initializer", "json", { default: "zeros" }),
+      param("depth_multiplier", "int", { default: 1 }),
+      param("name", "str"),
+    ];
+    const fields = inherit(separable, conv2d);
+    expect(fields).toEqual({ filters: "16", kernel_size: "3", padding: "same", activation: "relu", use_bias: false });
+    expect(fill(separable, fields).config).toEqual({
+      filters: 16,
+      kernel_size: 3,
+      padding: "same",
+      activation: "relu",
+      use_bias: false,
+    });
+  });
+
+  it("leaves out what the other class takes no such value for", () => {
+    expect(inherit([param("padding", "tuple", { default: [1, 1] })], conv2d)).toEqual({});
+    expect(inherit([param("activation", "choice", { choices: [null, "tanh"] })], conv2d)).toEqual({});
+    expect(inherit([param("use_bias", "json")], conv2d)).toEqual({ use_bias: false });
+    expect(inherit([param("strides", "tuple", { default: [1, 1] })], conv2d)).toEqual({ strides: "1, 2" });
+    expect(inherit([param("units", "int", { required: true })], conv2d)).toEqual({});
+  });
 });
 
 it("never folds away what is required", () => {

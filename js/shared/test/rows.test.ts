@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../src/protocol";
-import { foldRows, inputsOf, matcher, parentPath, patchRows, pathRange, shownRows } from "../src/rows";
+import { foldRows, inputsOf, parentPath, patchRows, pathRange, shownRows } from "../src/rows";
 
 function row(path: string, class_name = "Dense", kind: Row["kind"] = "layer"): Row {
   const parts = path.split("/");
@@ -35,7 +35,6 @@ const rows = [
   row("head"),
 ];
 const paths = (some: readonly Row[]) => some.map((one) => one.path);
-const matching = (filter: string) => paths(rows.filter(matcher(filter)));
 
 describe("patchRows", () => {
   it("takes runs of rows that were sent before, and the rows that were not", () => {
@@ -70,28 +69,6 @@ describe("foldRows", () => {
   });
   it("shows nothing of an unfolded model inside a folded one", () => {
     expect(paths(foldRows(rows, new Set(["backbone/inner"])))).toEqual(["image", "backbone", "head"]);
-  });
-});
-
-describe("matcher", () => {
-  it("finds part of a path or of a class, whatever the case", () => {
-    expect(matching("CONV")).toEqual(["backbone/conv1", "backbone/conv2"]);
-    expect(matching("sequential")).toEqual(["backbone/inner"]);
-  });
-  it("takes a wildcard as a glob over the whole path, where * stays within one level", () => {
-    expect(matching("backbone/*")).toEqual(["backbone/conv1", "backbone/inner", "backbone/conv2"]);
-    expect(matching("backbone/**")).toEqual([
-      "backbone/conv1",
-      "backbone/inner",
-      "backbone/inner/dense",
-      "backbone/conv2",
-    ]);
-    expect(matching("h?ad")).toEqual(["head"]);
-    expect(matching("backbone/conv[2-9]")).toEqual(["backbone/conv2"]);
-    expect(matching("backbone/conv[!2-9]")).toEqual(["backbone/conv1"]);
-  });
-  it("takes glob characters that make no pattern as nothing worse than no match", () => {
-    for (const filter of ["[", "[]", "[z-a]", "*(", "[\\", "a]*"]) expect(matching(filter)).toEqual([]);
   });
 });
 

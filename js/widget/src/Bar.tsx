@@ -1,19 +1,29 @@
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { bytes, count, plural } from "../../shared/src/format";
 import { Button } from "./Button";
-import { CodePanel } from "./CodePanel";
+import { ChangesPanel, type ChangesTab } from "./ChangesPanel";
+import { FilterBox } from "./FilterBox";
 import { HandBack } from "./HandBack";
 import { SaveForm } from "./SaveForm";
-import type { Store } from "./store";
+import { foretelling } from "./pointing";
+import { removal, type Store } from "./store";
 
 export function Bar({ store }: { store: Store }) {
-  const [panel, setPanel] = useState<"code" | "save" | null>(null);
+  const [panel, setPanel] = useState<ChangesTab | "save" | null>(null);
+  const bar = useRef<HTMLElement>(null);
   const info = store.info.value;
   const dead = store.dead.value;
-  const toggle = (name: "code" | "save") => setPanel(panel === name ? null : name);
+  const changes = panel === "changes" || panel === "diff";
+  const toggle = (name: "changes" | "code" | "save", open: boolean) => setPanel(open ? null : name);
+
+  /** The focus goes back to the button that opened the panel. */
+  function close(): void {
+    bar.current?.querySelector<HTMLElement>("[aria-expanded=true]:not([aria-haspopup])")?.focus();
+    setPanel(null);
+  }
 
   return (
-    <header class="ke-bar">
+    <header ref={bar} class="ke-bar">
       <div class="ke-bar-row">
         <h2 class="ke-model-name" dir="auto" title={info ? `${info.name} (${info.class_name})` : undefined}>
           {info?.name}
@@ -35,29 +45,24 @@ export function Bar({ store }: { store: Store }) {
             onClick={() => void store.step("redo")}
           />
         </div>
-      </div>
-      <div class="ke-bar-row">
-        <input
-          class="ke-input ke-filter"
-          type="search"
-          aria-label="Filter layers"
-          placeholder="Filter: conv, Dropout, block?_*"
-          spellcheck={false}
-          dir="auto"
-          value={store.filter.value}
-          onInput={(event) => store.setFilter(event.currentTarget.value)}
-        />
-        <Bulk store={store} />
-        <span class="ke-spacer" />
-        <HandBack store={store} />
         <div class="ke-group">
+          <Button
+            label="Changes"
+            icon="history"
+            title="What was done, and what differs from the source"
+            disabled={dead}
+            expanded={changes}
+            onClick={() => toggle("changes", changes)}
+          >
+            Changes
+          </Button>
           <Button
             label="Code"
             icon="code"
             title="The edits as Python code"
             disabled={dead}
             expanded={panel === "code"}
-            onClick={() => toggle("code")}
+            onClick={() => toggle("code", panel === "code")}
           >
             Code
           </Button>
@@ -67,14 +72,23 @@ export function Bar({ store }: { store: Store }) {
             title="Save the edited model to a file"
             disabled={dead}
             expanded={panel === "save"}
-            onClick={() => toggle("save")}
+            onClick={() => toggle("save", panel === "save")}
           >
             Save
           </Button>
         </div>
       </div>
-      {!dead && panel === "code" && <CodePanel store={store} onClose={() => setPanel(null)} />}
-      {!dead && panel === "save" && <SaveForm store={store} onClose={() => setPanel(null)} />}
+      <div class="ke-bar-row">
+        <FilterBox store={store} />
+        <Flags store={store} />
+        <Selection store={store} />
+        <span class="ke-spacer" />
+        <HandBack store={store} />
+      </div>
+      {!dead && panel !== null && panel !== "save" && (
+        <ChangesPanel store={store} tab={panel} onTab={setPanel} onClose={close} />
+      )}
+      {!dead && panel === "save" && <SaveForm store={store} onClose={close} />}
     </header>
   );
 }
@@ -105,11 +119,13 @@ function Total({ name, value }: { name: string; value: string }) {
   );
 }
 
-function Bulk({ store }: { store: Store }) {
+/** Freezes and unfreezes what the list shows, or what of it is selected. */
+export function Flags({ store }: { store: Store }) {
   const { rows, selected } = store.bulk.value;
   const what = plural(rows.length, selected ? "selected layer" : "layer");
   const nothing = store.dead.value || rows.length === 0;
   const which = selected ? what : `${what} that the list shows`;
+  const targets = () => rows.map((row) => row.path);
   return (
     <div class="ke-group">
       <Button
@@ -117,6 +133,7 @@ function Bulk({ store }: { store: Store }) {
         icon="freeze"
         title={`Freeze ${which}`}
         disabled={nothing}
+        foretelling={foretelling(store, () => ({ edit: "freeze", targets: targets() }))}
         onClick={() => void store.setTrainable(rows, false)}
       >
         Freeze shown
@@ -126,15 +143,47 @@ function Bulk({ store }: { store: Store }) {
         icon="thaw"
         title={`Unfreeze ${which}`}
         disabled={nothing}
+        foretelling={foretelling(store, () => ({ edit: "unfreeze", targets: targets() }))}
         onClick={() => void store.setTrainable(rows, true)}
       >
         Unfreeze shown
       </Button>
-      {selected > 0 && (
-        <Button label="Clear selection" icon="close" onClick={() => store.clearSelection()}>
-          {count(selected)} selected
-        </Button>
-      )}
+    </div>
+  );
+}
+
+function Selection({ store }: { store: Store }) {
+  const chosen = store.chosen.value.map((row) => row.path);
+  const removable = store.removable.value;
+  const editable = store.canEdit.value;
+  return (
+    <div class="ke-group" role="group" aria-label="Selection">
+      <span class="ke-selected">{count(chosen.length)} selected</span>
+      <Button
+        label="Insert after each"
+        icon="insertAfter"
+        title="Insert a layer after each selected layer"
+        disabled={!editable || chosen.length === 0}
+        onClick={() => {
+          const [path, ...more] = chosen;
+          if (path === undefined) return;
+          store.palette.value = { kind: "insert-after", path, ...(more.length > 0 && { paths: chosen }) };
+        }}
+      />
+      <Button
+        label="Remove selected"
+        icon="remove"
+        title="Remove the selected layers"
+        disabled={!editable || removable.length === 0}
+        foretelling={foretelling(store, () => removal(removable))}
+        onClick={() => store.remove(removable)}
+      />
+      <Button
+        label="Clear selection"
+        icon="close"
+        disabled={chosen.length === 0}
+        onClick={() => store.clearSelection()}
+      />
     </div>
   );
 }

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { Icon, type IconName } from "./Icon";
+import type { Foretelling } from "./pointing";
 
 interface Props {
   /** The accessible name, and the tooltip where `title` gives none. */
@@ -13,6 +14,8 @@ interface Props {
   pressed?: boolean;
   popup?: "menu";
   tabIndex?: number;
+  /** What tells beforehand what a click does; it takes the place of the tooltip. */
+  foretelling?: Foretelling;
   children?: ComponentChildren;
 }
 
@@ -22,17 +25,19 @@ interface Props {
  */
 export function Button(props: Props) {
   const { label, onClick, title, icon, disabled = false, primary, expanded, pressed, popup, tabIndex, children } = props;
+  const foretelling = disabled ? undefined : props.foretelling;
   return (
     <button
       type="button"
       class={`ke-button${primary ? " ke-primary" : ""}${children ? "" : " ke-bare"}`}
       aria-label={label}
-      title={title ?? (children ? undefined : label)}
+      title={foretelling ? undefined : (title ?? (children ? undefined : label))}
       aria-disabled={disabled}
       aria-expanded={expanded}
       aria-pressed={pressed}
       aria-haspopup={popup}
       tabIndex={tabIndex}
+      {...foretelling}
       onClick={(event) => {
         if (!disabled) onClick(event);
       }}

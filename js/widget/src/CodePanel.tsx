@@ -1,51 +1,63 @@
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import type { CodeStyle } from "../../shared/src/protocol";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
 import { Refusal } from "./client";
 import { copyText } from "./copyText";
+import { Asking, Old } from "./Fetched";
 import type { Store } from "./store";
+import { usePatientAnswer } from "./useAnswer";
 
-export function CodePanel({ store, onClose }: { store: Store; onClose: () => void }) {
-  const [code, setCode] = useState<string | Refusal | null>(null);
-  const revision = store.revision.value;
+const STYLES: Record<CodeStyle, string> = {
+  kerasedit: "repeats the edits with kerasedit",
+  keras: "builds the edited model with Keras alone",
+};
 
-  useEffect(() => {
-    let current = true;
-    store.ask<{ code: string }>({ query: "code" }).then(
-      (answer) => current && setCode(answer.code),
-      (error: unknown) => current && error instanceof Refusal && setCode(error),
-    );
-    return () => {
-      current = false;
-    };
-  }, [store, revision]);
+/** A script that makes the edited model out of the source. */
+export function CodePanel({ store }: { store: Store }) {
+  const [style, setStyle] = useState<CodeStyle>("kerasedit");
+  const { answer, old, again } = usePatientAnswer<{ code: string }>(store, { query: "code", style });
+  const code = answer === null || answer instanceof Refusal ? null : answer.code;
 
   return (
-    <div class="ke-panel">
+    <>
       <div class="ke-group">
-        <strong class="ke-grow">The edits as Python code</strong>
-        {typeof code === "string" && (
-          <Button
-            label="Copy code"
-            icon="copy"
-            onClick={(event) => {
-              void copyText(code, event.currentTarget as HTMLElement).then(() => {
-                store.report.value = ["Code copied."];
-              });
-            }}
+        <label class="ke-group ke-grow">
+          A script that
+          <select
+            class="ke-input"
+            aria-label="Style of the code"
+            value={style}
+            onChange={(event) => setStyle(event.currentTarget.value as CodeStyle)}
           >
-            Copy
-          </Button>
-        )}
-        <Button label="Close code" icon="close" onClick={onClose} />
+            {Object.entries(STYLES).map(([name, text]) => (
+              <option key={name} value={name}>
+                {text}
+              </option>
+            ))}
+          </select>
+        </label>
+        <Button
+          label="Copy code"
+          icon="copy"
+          disabled={code === null}
+          onClick={(event) => {
+            void copyText(code ?? "", event.currentTarget as HTMLElement).then(() => {
+              store.report.value = ["Code copied."];
+            });
+          }}
+        >
+          Copy
+        </Button>
       </div>
-      {code instanceof Refusal ? (
-        <Alert refusal={code} />
-      ) : (
-        <pre class="ke-code" tabIndex={0} aria-label="Python code">
+      {old && <Old what="These lines" again={again} />}
+      {answer === null && <Asking />}
+      {answer instanceof Refusal && <Alert refusal={answer} />}
+      {code !== null && (
+        <pre class="ke-code" tabIndex={0} aria-label="Python code" dir="ltr">
           {code}
         </pre>
       )}
-    </div>
+    </>
   );
 }

@@ -1,5 +1,6 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { count } from "../../shared/src/format";
+import { describeLanes } from "../../shared/src/lanes";
 import type { Mark, Row } from "../../shared/src/protocol";
 import { hasFlag } from "../../shared/src/rows";
 import { isPending } from "../../shared/src/training";
@@ -7,7 +8,9 @@ import { Button } from "./Button";
 import { Detail } from "./Detail";
 import { HistogramCell } from "./HistogramCell";
 import { Icon } from "./Icon";
-import type { PaletteTask, Store } from "./store";
+import { LaneMark, Lanes, pointedRow } from "./Lanes";
+import { foretelling } from "./pointing";
+import { type PaletteTask, removal, type Store } from "./store";
 
 interface Props {
   store: Store;
@@ -37,9 +40,10 @@ export function LayerRow({ store, row, index, active }: Props) {
 
   function onClick(event: MouseEvent): void {
     if ((event.target as HTMLElement).closest("button, input, .ke-detail")) return;
+    const { path } = pointedRow(store, event) ?? row;
     const how = event.shiftKey ? "extend" : event.ctrlKey || event.metaKey ? "toggle" : "only";
-    store.select(row.path, how);
-    store.focusWanted.value = row.path;
+    store.select(path, how);
+    store.focusWanted.value = path;
   }
 
   return (
@@ -47,6 +51,7 @@ export function LayerRow({ store, row, index, active }: Props) {
       class={`ke-row${row.status ? ` ke-${row.status}` : ""}`}
       role="row"
       aria-label={row.path}
+      aria-description={describeLanes(store.lanes.layout.value, store.shown.value, index)}
       aria-level={row.level}
       aria-expanded={foldable ? unfolded : undefined}
       aria-rowindex={index + 1}
@@ -63,8 +68,9 @@ export function LayerRow({ store, row, index, active }: Props) {
       }}
     >
       <span role="gridcell" class="ke-cell ke-cell-toggle">
-        <Toggle store={store} row={row} tabIndex={tabIndex} />
+        {store.acts ? <Toggle store={store} row={row} tabIndex={tabIndex} /> : <Flag row={row} />}
       </span>
+      <Lanes store={store} row={row} index={index} />
       <span role="gridcell" class="ke-cell ke-cell-name" style={{ paddingInlineStart: indent * 16 }}>
         {foldable ? (
           <button
@@ -103,6 +109,7 @@ export function LayerRow({ store, row, index, active }: Props) {
             {mark === "shared" ? `shared ×${row.calls}` : mark}
           </span>
         ))}
+        <LaneMark store={store} index={index} />
       </span>
       <span role="gridcell" class="ke-cell">
         <span class={`ke-type ke-family-${row.family}`} title={`${row.class_name} (${row.family})`}>
@@ -118,7 +125,7 @@ export function LayerRow({ store, row, index, active }: Props) {
       <span role="gridcell" class="ke-cell ke-cell-histogram">
         {row.weights > 0 && <HistogramCell store={store} path={row.path} />}
       </span>
-      <span role="gridcell" class="ke-cell ke-actions">
+      <span role="gridcell" class="ke-cell ke-actions ke-beside">
         <Actions store={store} row={row} tabIndex={tabIndex} />
       </span>
       {opened && <DetailCell store={store} row={row} />}
@@ -142,6 +149,16 @@ function DetailCell({ store, row }: { store: Store; row: Row }) {
     <div ref={cell} role="gridcell" class="ke-detail" aria-label={`Details of ${row.path}`}>
       <Detail store={store} row={row} />
     </div>
+  );
+}
+
+/** What the switch would tell, where there is nothing to be switched. */
+function Flag({ row }: { row: Row }) {
+  if (row.trainable !== false || row.weights === 0) return null;
+  return (
+    <span class="ke-flag" role="img" aria-label="Frozen" title="Frozen">
+      <Icon name="freeze" />
+    </span>
   );
 }
 
@@ -174,11 +191,14 @@ function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: nu
 function NameField({ store, row }: { store: Store; row: Row }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
+  const { foresight } = store;
+  const foreseen = foresight.shown.value;
   return (
     <input
       ref={field}
       class="ke-input ke-name-field"
       aria-label={`New name of ${row.path}`}
+      aria-invalid={foreseen?.edit.edit === "rename" && foreseen.plan?.ok === false}
       dir="auto"
       spellcheck={false}
       autocomplete="off"
@@ -187,7 +207,13 @@ function NameField({ store, row }: { store: Store; row: Row }) {
         if (event.key === "Enter") void store.rename(row, event.currentTarget.value.trim());
         if (event.key === "Escape") void store.rename(row, row.name);
       }}
+      onInput={(event) => {
+        const name = event.currentTarget.value.trim();
+        if (name === "" || name === row.name) foresight.dismiss();
+        else foresight.point(event.currentTarget, { edit: "rename", target: row.path, name });
+      }}
       onBlur={(event) => {
+        foresight.dismiss();
         // Closing the field takes the focus from it, too.
         if (store.renaming.value === row.path) void store.rename(row, event.currentTarget.value.trim());
       }}
@@ -198,7 +224,8 @@ function NameField({ store, row }: { store: Store; row: Row }) {
 function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: number }) {
   const { path } = row;
   const open = (kind: PaletteTask["kind"]) => (store.palette.value = { kind, path });
-  const editable = store.info.value?.editable === true;
+  const whole = store.part === "editor";
+  const editable = whole && store.info.value?.editable === true;
   const inside = row.kind !== "input";
   const common = { tabIndex, disabled: store.dead.value };
   return (
@@ -223,20 +250,29 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
             {...common}
             label={`Duplicate ${path}`}
             icon="copy"
+            foretelling={foretelling(store, () => ({ edit: "duplicate", target: path }))}
             onClick={() => void store.edit({ edit: "duplicate", target: path }, path)}
           />
           <Button {...common} label={`Rename ${path}`} icon="rename" onClick={() => (store.renaming.value = path)} />
-          <Button {...common} label={`Remove ${path}`} icon="remove" onClick={() => store.remove(path)} />
+          <Button
+            {...common}
+            label={`Remove ${path}`}
+            icon="remove"
+            foretelling={foretelling(store, () => removal([path]))}
+            onClick={() => store.remove([path])}
+          />
         </>
       )}
-      <Button
-        tabIndex={tabIndex}
-        label={`More actions for ${path}`}
-        icon="more"
-        popup="menu"
-        expanded={store.menu.value === path}
-        onClick={() => (store.menu.value = path)}
-      />
+      {whole && (
+        <Button
+          tabIndex={tabIndex}
+          label={`More actions for ${path}`}
+          icon="more"
+          popup="menu"
+          expanded={store.menu.value === path}
+          onClick={() => (store.menu.value = path)}
+        />
+      )}
     </>
   );
 }

@@ -2,8 +2,9 @@ import { effect, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Row } from "../../shared/src/protocol";
 import { parentPath } from "../../shared/src/rows";
+import { pointedRow } from "./Lanes";
 import { LayerRow } from "./LayerRow";
-import { MAX_HEIGHT, ROW_HEIGHT } from "./place";
+import { ROW_HEIGHT } from "./place";
 import { RowMenu } from "./RowMenu";
 import { RowNotePanel } from "./RowNotePanel";
 import type { Store } from "./store";
@@ -21,6 +22,7 @@ export function Layers({ store }: { store: Store }) {
   const scroller = useRef<HTMLDivElement>(null);
   const scrollTop = useSignal(0);
   const first = useSignal(0);
+  const pointer = useRef("");
 
   const start = Math.max(0, Math.min(first.value, rows.length - perPage) - OVERSCAN);
   const end = Math.min(rows.length, first.value + STEP + perPage + OVERSCAN);
@@ -67,8 +69,28 @@ export function Layers({ store }: { store: Store }) {
     };
   }, [store, scrollTop]);
 
+  // Where the columns go is a matter of style, and so is what steps back: no row is drawn anew for it.
+  useEffect(() => {
+    const box = scroller.current;
+    if (!box) return;
+    const observer = new ResizeObserver(() => store.lanes.measure(box.clientWidth));
+    observer.observe(box);
+    const stop = effect(() => void box.classList.toggle("ke-looking", store.lanes.looked.value >= 0));
+    return () => {
+      observer.disconnect();
+      stop();
+    };
+  }, [store]);
+
   function focusRow(): void {
     scroller.current?.querySelector<HTMLElement>("[role=row][tabindex='0']")?.focus({ preventScroll: true });
+  }
+
+  function point(event: MouseEvent): void {
+    // A list that scrolls under a pointer at rest is no reason to light anything.
+    const place = `${event.screenX} ${event.screenY}`;
+    if (place !== pointer.current) store.lanes.point(pointedRow(store, event)?.path ?? null);
+    pointer.current = place;
   }
 
   function reveal(index: number): void {
@@ -79,10 +101,11 @@ export function Layers({ store }: { store: Store }) {
     else if (top + ROW_HEIGHT > box.scrollTop + box.clientHeight) box.scrollTop = top + ROW_HEIGHT - box.clientHeight;
   }
 
-  function goTo(index: number, extend: boolean): void {
+  /** With Shift the selection follows, with Ctrl it stays what it is. */
+  function goTo(index: number, keys?: KeyboardEvent): void {
     const row = rows[Math.max(0, Math.min(index, rows.length - 1))];
     if (!row) return;
-    store.select(row.path, extend ? "extend" : "only");
+    if (!keys?.ctrlKey) store.select(row.path, keys?.shiftKey ? "extend" : "only");
     store.focusWanted.value = row.path;
   }
 
@@ -99,32 +122,42 @@ export function Layers({ store }: { store: Store }) {
     event.preventDefault();
   }
 
+  function openMenu(path: string): void {
+    if (store.part === "editor") store.menu.value = path;
+  }
+
   function closeDetail(path: string): void {
     store.opened.value = null;
     store.focusWanted.value = path;
   }
 
   function handleKey(event: KeyboardEvent, row: Row, target: HTMLElement, onRow: boolean): boolean {
+    store.lanes.point(null); // From here on the keyboard leads.
+    if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      const to = store.lanes.next(activeIndex, event.key === "ArrowUp", event.shiftKey);
+      if (to >= 0) goTo(to);
+      return true;
+    }
     const foldable = row.kind === "model" && !store.filter.value.trim();
     const unfolded = store.unfolded.value.has(row.path);
     switch (event.key) {
       case "ArrowDown":
-        goTo(activeIndex + 1, event.shiftKey);
+        goTo(activeIndex + 1, event);
         return true;
       case "ArrowUp":
-        goTo(activeIndex - 1, event.shiftKey);
+        goTo(activeIndex - 1, event);
         return true;
       case "PageDown":
-        goTo(activeIndex + perPage - 1, event.shiftKey);
+        goTo(activeIndex + perPage - 1, event);
         return true;
       case "PageUp":
-        goTo(activeIndex - perPage + 1, event.shiftKey);
+        goTo(activeIndex - perPage + 1, event);
         return true;
       case "Home":
-        goTo(0, event.shiftKey);
+        goTo(0, event);
         return true;
       case "End":
-        goTo(rows.length - 1, event.shiftKey);
+        goTo(rows.length - 1, event);
         return true;
       case "ArrowRight":
         if (onRow && foldable && !unfolded) store.setUnfolded(row.path, true);
@@ -135,31 +168,39 @@ export function Layers({ store }: { store: Store }) {
         else if (foldable && unfolded) store.setUnfolded(row.path, false);
         else {
           const parent = rows.findIndex((other) => other.path === parentPath(rows, activeIndex));
-          if (parent >= 0) goTo(parent, false);
+          if (parent >= 0) goTo(parent);
         }
         return true;
       case "F10":
-        if (event.shiftKey) store.menu.value = row.path;
+        if (event.shiftKey) openMenu(row.path);
         return event.shiftKey;
       case "Escape":
         if (store.selected.value.length === 0) return false;
         store.clearSelection();
         return true;
     }
+    if (event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey)) {
+      store.selectAll();
+      return true;
+    }
     if (!onRow) return false; // Space and Enter are the focused button's own.
     switch (event.key) {
       case " ":
-        store.toggle(row);
+        if (event.ctrlKey) store.select(row.path, "toggle");
+        else store.toggle(row);
         return true;
       case "Enter":
         store.toggleDetail(row.path);
         return true;
       case "ContextMenu":
-        store.menu.value = row.path;
+        openMenu(row.path);
         return true;
-      case "Delete":
-        if (row.kind !== "input") store.remove(row.path);
+      case "Delete": {
+        const several = store.removable.value;
+        if (several.includes(row.path)) store.remove(several);
+        else if (row.kind !== "input") store.remove([row.path]);
         return true;
+      }
       case "F2":
         if (row.kind !== "input" && store.canEdit.value) store.renaming.value = row.path;
         return true;
@@ -182,16 +223,21 @@ export function Layers({ store }: { store: Store }) {
   }
 
   const drawn = rows.slice(start, end).map((row, i) => ({ row, index: start + i }));
-  // The active row stays in the page wherever the list is scrolled to: it may hold the focus.
-  if (active && (activeIndex < start || activeIndex >= end)) drawn.push({ row: active, index: activeIndex });
+  // Wherever the list is scrolled to, the active row stays in the page, as it may hold the focus, and
+  // the open one, as something may have been typed in it.
+  for (const index of new Set([activeIndex, places.opened])) {
+    const row = rows[index];
+    if (row && (index < start || index >= end)) drawn.push({ row, index });
+  }
 
   const all = store.rows.value;
   const indexOf = (path: string) => rows.findIndex((row) => row.path === path);
   const { menu, note } = store;
 
   return (
-    <div class={places.height > places.window ? "ke-scrolls" : undefined}>
+    <div class={places.height > places.window ? "ke-scrolls" : undefined} style={{ "--ke-lanes": `${store.lanes.size.value.width}px` }}>
       <div class="ke-head" aria-hidden="true">
+        <span />
         <span />
         <span>Layer</span>
         <span>Type</span>
@@ -208,10 +254,17 @@ export function Layers({ store }: { store: Store }) {
           aria-label="Layers"
           aria-rowcount={rows.length}
           aria-multiselectable={true}
-          style={{ maxHeight: places.opened < 0 ? MAX_HEIGHT : places.window }}
+          style={{ maxHeight: places.opened < 0 ? places.limit : places.window }}
           onScroll={onScroll}
           onKeyDown={onKeyDown}
+          onMouseMove={point}
+          onMouseLeave={() => {
+            pointer.current = "";
+            store.lanes.point(null);
+          }}
+          onFocusOut={() => (store.lanes.focused.value = false)}
           onFocusIn={(event) => {
+            store.lanes.focused.value = true;
             const path = (event.target as HTMLElement).closest<HTMLElement>("[role=row]")?.dataset["path"];
             if (path !== undefined) store.active.value = path;
           }}

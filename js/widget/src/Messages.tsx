@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { count } from "../../shared/src/format";
+import { count, plural } from "../../shared/src/format";
 import type { Store } from "./store";
 
 /** What happened last, and how things stand with the kernel. Refusals are alerts, and elsewhere. */
@@ -13,7 +13,12 @@ export function Messages({ store }: { store: Store }) {
   }
   return (
     <Region>
-      {store.waiting.value && <p class="ke-waiting">waiting for the kernel</p>}
+      {store.waiting.value !== null && (
+        <p class="ke-waiting">
+          waiting for the kernel
+          {store.waiting.value > 0 && `: ${plural(store.waiting.value, "change")} to make`}
+        </p>
+      )}
       {store.report.value.map((line) => (
         <p key={line} dir="auto">
           {line}
@@ -21,7 +26,7 @@ export function Messages({ store }: { store: Store }) {
       ))}
       {store.filter.value.trim() && (
         <p>
-          The filter shows {count(store.shown.value.length)} of {count(store.rows.value.length)} rows
+          The filter shows {count(store.shown.value.length)} of {plural(store.rows.value.length, "layer")}
         </p>
       )}
     </Region>

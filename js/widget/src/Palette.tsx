@@ -1,14 +1,17 @@
-import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { fill, type Fields } from "../../shared/src/form";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { fill, type Fields, inherit, isRare } from "../../shared/src/form";
+import { plural } from "../../shared/src/format";
 import { searchPalette } from "../../shared/src/palette";
-import type { Mismatch, PaletteEntry, WeightsRule } from "../../shared/src/protocol";
+import type { Arguments, Mismatch, PaletteEntry, WeightsRule } from "../../shared/src/protocol";
 import { ArgumentForm } from "./ArgumentForm";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
+import { Choice, MismatchChoice } from "./Choice";
 import { Refusal } from "./client";
 import { PlanView } from "./PlanView";
 import { paletteEdit, type PaletteTask, type Store } from "./store";
 import { usePreview } from "./usePreview";
+import { useId } from "./useId";
 
 const PLACE = { "insert-before": "Before", "insert-after": "After", replace: "In place of" };
 
@@ -17,7 +20,8 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [search, setSearch] = useState("");
   const [chosen, setChosen] = useState<string | null>(null);
-  const [fields, setFields] = useState<Fields>({});
+  const [typed, setTyped] = useState<Fields>({});
+  const [old, setOld] = useState<Arguments | null>(null);
   const [weights, setWeights] = useState<WeightsRule>("match");
   const [mismatch, setMismatch] = useState<Mismatch>("error");
   const [applying, setApplying] = useState(false);
@@ -35,10 +39,18 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
     };
   }, []);
   useEffect(() => void store.loadPalette(), [store]);
+  useEffect(() => {
+    if (task.kind !== "replace") return;
+    // Without them the form starts with the defaults of the new class.
+    store.ask<Arguments>({ query: "arguments", path: task.path }).then(setOld, () => undefined);
+  }, [store]);
 
   const entries = store.paletteEntries.value;
   const found = searchPalette(entries ?? [], search);
   const entry = entries?.find((one) => one.class_name === chosen) ?? null;
+  const taken = inherit(entry?.params ?? [], old?.params ?? []);
+  const fields = { ...taken, ...typed };
+  const known = (entry?.params ?? []).filter((param) => param.name in taken && !isRare(param));
   const filled = fill(entry?.params ?? [], fields);
   const complete = entry !== null && filled.missing.length === 0 && Object.keys(filled.problems).length === 0;
   const edit = complete
@@ -49,7 +61,7 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
 
   function choose(one: PaletteEntry): void {
     setChosen(one.class_name);
-    setFields({});
+    setTyped({});
     setMismatch("error");
   }
 
@@ -90,7 +102,7 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
         <header class="ke-dialog-head">
           <h3>{title}</h3>
           <span class="ke-dim" dir="auto">
-            {PLACE[task.kind]} {task.path}
+            {PLACE[task.kind]} {task.paths ? `each of ${plural(task.paths.length, "layer")}` : task.path}
           </span>
         </header>
         <Types entries={found} loading={entries === null} chosen={chosen} search={search} onSearch={setSearch} onChoose={choose} />
@@ -105,26 +117,26 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
               </div>
               <ArgumentForm
                 key={entry.class_name}
-                entry={entry}
+                params={entry.params}
                 fields={fields}
                 filled={filled}
-                onChange={(name, value) => setFields((before) => ({ ...before, [name]: value }))}
+                onChange={(name, value) => setTyped((before) => ({ ...before, [name]: value }))}
               />
+              {known.length > 0 && (
+                <p class="ke-dim">
+                  Taken over from {old?.class_name}: {known.map((param) => param.name).join(", ")}
+                </p>
+              )}
               {task.kind === "replace" && (
                 <Choice
                   label="Weights of the old layer"
                   value={weights}
                   options={{ match: "keep those of equal shape", slice: "also keep what overlaps", none: "keep nothing" }}
-                  onChange={(value) => setWeights(value)}
+                  onChange={setWeights}
                 />
               )}
               {(plan?.mismatch || mismatch !== "error") && (
-                <Choice
-                  label="Weights of other layers that no longer fit"
-                  value={mismatch}
-                  options={{ error: "refuse the edit", reinit: "start afresh", slice: "copy what overlaps" }}
-                  onChange={(value) => setMismatch(value)}
-                />
+                <MismatchChoice label="Weights of other layers that no longer fit" value={mismatch} onChange={setMismatch} />
               )}
               {refused && <Alert refusal={refused} />}
               <PlanView plan={plan} refusal={refusal} checking={checking} missing={filled.missing} />
@@ -208,27 +220,5 @@ function Types({ entries, loading, chosen, search, onSearch, onChoose }: TypesPr
       </div>
       {entries.length === 0 && <p class="ke-dim">{loading ? "Asking the kernel …" : "No layer type of that name."}</p>}
     </div>
-  );
-}
-
-interface ChoiceProps<T extends string> {
-  label: string;
-  value: T;
-  options: Record<T, string>;
-  onChange: (value: T) => void;
-}
-
-function Choice<T extends string>({ label, value, options, onChange }: ChoiceProps<T>) {
-  return (
-    <label class="ke-choice">
-      <span>{label}</span>
-      <select class="ke-input" value={value} onChange={(event) => onChange(event.currentTarget.value as T)}>
-        {(Object.keys(options) as T[]).map((key) => (
-          <option key={key} value={key}>
-            {options[key]}
-          </option>
-        ))}
-      </select>
-    </label>
   );
 }

@@ -1,13 +1,27 @@
-import { count, difference } from "../../shared/src/format";
+import { count, difference, shortened } from "../../shared/src/format";
 import type { Plan } from "../../shared/src/protocol";
 import type { Refusal } from "./client";
 import { Icon } from "./Icon";
+
+/** Lines of each kind that a person may want to read through. */
+const LINES = 60;
 
 interface Props {
   plan: Plan | null;
   refusal: Refusal | null;
   checking: boolean;
   missing: readonly string[];
+}
+
+/** What the edit would do, as the kernel foresees it. */
+export function PlanView({ plan, refusal, checking, missing }: Props) {
+  return (
+    <div class={`ke-plan${checking ? " ke-checking" : ""}`} role="status" aria-label="Preview" aria-busy={checking}>
+      {missing.length > 0 && <p class="ke-dim">Still needed: {missing.join(", ")}</p>}
+      {missing.length === 0 && checking && !plan && !refusal && <p class="ke-dim">Asking the kernel what this would do …</p>}
+      <PlanLines plan={plan} refusal={refusal} limit={LINES} />
+    </div>
+  );
 }
 
 /** What the plan lists, as headed lines; a heading without lines is left out. */
@@ -23,38 +37,50 @@ function listsOf(plan: Plan): [string, string[]][] {
   return lists.filter(([, lines]) => lines.length > 0);
 }
 
-/** What the edit would do, as the kernel foresees it. */
-export function PlanView({ plan, refusal, checking, missing }: Props) {
+/** The plan in words; of each kind as many lines as `limit` says. */
+export function PlanLines({ plan, refusal, limit }: { plan: Plan | null; refusal: Refusal | null; limit: number }) {
   return (
-    <div class={`ke-plan${checking ? " ke-checking" : ""}`} role="status" aria-label="Preview" aria-busy={checking}>
-      {missing.length > 0 && <p class="ke-dim">Still needed: {missing.join(", ")}</p>}
-      {missing.length === 0 && checking && !plan && !refusal && <p class="ke-dim">Asking the kernel what this would do …</p>}
+    <>
       {refusal && <Errors lines={[refusal.message]} />}
       {plan && (
         <>
           {plan.errors.length > 0 && <Errors lines={plan.errors} />}
-          {plan.ok && (
-            <p>
-              Parameters {count(plan.params_before)} → <strong>{count(plan.params_after)}</strong>{" "}
-              <span class="ke-dim">({difference(plan.params_before, plan.params_after)})</span>
-            </p>
+          {plan.ok && <Size what="Parameters" before={plan.params_before} after={plan.params_after} />}
+          {plan.ok && plan.trainable_before !== plan.trainable_after && (
+            <Size what="Trainable" before={plan.trainable_before} after={plan.trainable_after} />
           )}
           {listsOf(plan).map(([heading, lines]) => (
             <div key={heading}>
               <p class="ke-dim">{heading}</p>
               <ul>
-                {lines.map((line) => (
+                {lines.slice(0, limit).map((line) => (
                   <li key={line} dir="auto">
                     {line}
                   </li>
                 ))}
+                {lines.length > limit && <li class="ke-dim">and {count(lines.length - limit)} more</li>}
               </ul>
             </div>
           ))}
-          {plan.ok && plan.code && <code class="ke-plan-code">{plan.code}</code>}
+          {plan.ok && plan.code && <code class="ke-plan-code">{shortened(plan.code, limit * 80)}</code>}
         </>
       )}
-    </div>
+    </>
+  );
+}
+
+function Size({ what, before, after }: { what: string; before: number; after: number }) {
+  if (before === after) {
+    return (
+      <p>
+        {what} {count(before)} <span class="ke-dim">(no change)</span>
+      </p>
+    );
+  }
+  return (
+    <p>
+      {what} {count(before)} → <strong>{count(after)}</strong> <span class="ke-dim">({difference(before, after)})</span>
+    </p>
   );
 }
 

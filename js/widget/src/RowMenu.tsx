@@ -1,6 +1,9 @@
 import type { ReadonlySignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
+import type { Edit } from "../../shared/src/protocol";
 import { copyText } from "./copyText";
+import { menuKeys } from "./menuKeys";
+import { foretelling } from "./pointing";
 import type { Store } from "./store";
 
 interface Props {
@@ -12,7 +15,8 @@ interface Props {
 
 interface Item {
   name: string;
-  run: (event: MouseEvent) => void;
+  edit?: Edit;
+  run?: (event: MouseEvent) => void;
 }
 
 export function RowMenu({ store, path, index, scrollTop }: Props) {
@@ -23,16 +27,10 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
 
   const items: Item[] = [];
   if (!store.dead.value && row.kind !== "input") {
-    items.push({
-      name: "Freeze up to here",
-      run: () => void store.edit({ edit: "freeze_up_to", target: path }, path),
-    });
+    items.push({ name: "Freeze up to here", edit: { edit: "freeze_up_to", target: path } });
   }
   if (store.canEdit.value && row.kind !== "input") {
-    items.push({
-      name: "Trim: make this the output",
-      run: () => void store.edit({ edit: "trim", target: path }, path),
-    });
+    items.push({ name: "Trim: make this the output", edit: { edit: "trim", target: path } });
   }
   items.push({
     name: "Copy path",
@@ -48,36 +46,28 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
     store.focusWanted.value = path;
   }
 
-  function onKeyDown(event: KeyboardEvent): void {
-    const buttons = [...(menu.current?.querySelectorAll("button") ?? [])];
-    const at = buttons.indexOf(event.target as HTMLButtonElement);
-    const move = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
-    if (move !== undefined) buttons.at(move % buttons.length)?.focus();
-    else if (event.key === "Escape" || event.key === "Tab") close();
-    else return;
-    event.preventDefault();
-  }
-
   return (
     <div
       ref={menu}
-      class="ke-popover ke-under-row ke-menu"
+      class="ke-popover ke-under-row ke-menu ke-beside"
       role="menu"
       aria-label={`Actions for ${path}`}
       style={store.places.value.under(index, scrollTop.value)}
-      onKeyDown={onKeyDown}
+      onKeyDown={(event) => menuKeys(event, close)}
       onFocusOut={(event) => {
         if (!menu.current?.contains(event.relatedTarget as Node | null)) store.menu.value = null;
       }}
     >
-      {items.map(({ name, run }) => (
+      {items.map(({ name, edit, run }) => (
         <button
           key={name}
           type="button"
           role="menuitem"
           tabIndex={-1}
+          {...(edit && foretelling(store, () => edit))}
           onClick={(event) => {
-            run(event);
+            if (edit) void store.edit(edit, path);
+            run?.(event);
             close();
           }}
         >

@@ -1,11 +1,18 @@
 import type { ReadonlySignal } from "@preact/signals";
-import type { Edit } from "../../shared/src/protocol";
+import type { Edit, Row } from "../../shared/src/protocol";
 import { inputsOf } from "../../shared/src/rows";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
 import type { RowNote, Store } from "./store";
 
 const STRUCTURAL: ReadonlySet<Edit["edit"]> = new Set(["remove", "insert", "replace", "duplicate", "trim"]);
+
+/** The rows among which a person has to choose when a layer goes: only one can take its place. */
+export function inputsToKeep(rows: readonly Row[], edit: Edit): Row[] {
+  if (edit.edit !== "remove" || edit.keep !== undefined) return [];
+  const inputs = inputsOf(rows, rows.findIndex((row) => row.path === edit.target));
+  return inputs.length > 1 ? inputs.flatMap((index) => rows[index] ?? []) : [];
+}
 
 interface Props {
   store: Store;
@@ -17,9 +24,7 @@ interface Props {
 /** Why the kernel refused an edit of a row, and the choices that would let it through. */
 export function RowNotePanel({ store, note, index, scrollTop }: Props) {
   const { path, refusal, edit } = note;
-  const rows = store.rows.value;
-  const inputs = inputsOf(rows, rows.findIndex((row) => row.path === path));
-  const asksKeep = edit.edit === "remove" && edit.keep === undefined && inputs.length > 1;
+  const inputs = inputsToKeep(store.rows.value, edit);
   const asksMismatch = refusal.hint === "on_mismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
 
   function close(): void {
@@ -36,15 +41,11 @@ export function RowNotePanel({ store, note, index, scrollTop }: Props) {
       }}
     >
       <Alert refusal={refusal}>
-        {asksKeep &&
-          inputs.map((index, keep) => {
-            const name = rows[index]?.name ?? String(keep);
-            return (
-              <Button key={keep} label={`Keep ${name}`} onClick={() => store.retry(note, { keep })}>
-                Keep {name}
-              </Button>
-            );
-          })}
+        {inputs.map(({ name }, keep) => (
+          <Button key={keep} label={`Keep ${name}`} onClick={() => store.retry(note, { keep })}>
+            Keep {name}
+          </Button>
+        ))}
         {asksMismatch && (
           <>
             <Button

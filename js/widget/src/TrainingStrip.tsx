@@ -52,12 +52,13 @@ export function TrainingStrip({ store }: { store: Store }) {
         {running && <LossCurve store={store} />}
         <Scrubber store={store} total={training.total} />
       </div>
-      {training.alerts.map((text) => (
+      {store.training.alerts.value.map((text) => (
         <div key={text} class="ke-alert" role="alert">
           <Icon name="warning" />
           <p class="ke-alert-text" dir="auto">
             {text}
           </p>
+          <Button label={`Dismiss: ${text}`} icon="close" title="Dismiss" onClick={() => store.training.dismiss(text)} />
         </div>
       ))}
     </section>

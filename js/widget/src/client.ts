@@ -40,17 +40,22 @@ interface Queued {
 export const SLOW_MS = 1000;
 
 export class Client {
-  // Several views of one widget hear each other's answers, so ids are unique among views.
-  readonly #prefix = Math.random().toString(36).slice(2, 10);
+  /** Several views of one widget hear each other's answers, so ids are unique among views. */
+  readonly #place = Math.random().toString(36).slice(2, 10);
   readonly #pending = new Map<string, Pending>();
-  readonly #post: (message: object) => void;
-  readonly #onWaiting: (waiting: boolean) => void;
+  readonly #post: (message: object) => unknown;
+  readonly #onWaiting: (changes: number | null) => void;
   #last = 0;
+  #waiting: number | null = null;
   #queue: Queued[] = [];
   #acting: Queued | null = null;
   #reached = -1;
 
-  constructor(post: (message: object) => void, onWaiting: (waiting: boolean) => void) {
+  /**
+   * @param post sends a message; throws, or promises in vain, where the channel is closed
+   * @param onWaiting is told how many changes of the model wait for a kernel that lets wait; null: it does not
+   */
+  constructor(post: (message: object) => unknown, onWaiting: (changes: number | null) => void) {
     this.#post = post;
     this.#onWaiting = onWaiting;
   }
@@ -61,10 +66,15 @@ export class Client {
 
   /** Says something to the kernel. Nobody waits for the answer, and none is missed. */
   tell(word: Word): void {
+    // Where the channel is closed, what is asked next will find out.
+    this.#send({ id: this.#newId(), ...word }, () => undefined);
+  }
+
+  #send(message: object, failed: (error: unknown) => void): void {
     try {
-      this.#post({ id: this.#newId(), ...word });
-    } catch {
-      // The channel is closed: what is asked next will find out.
+      void Promise.resolve(this.#post({ place: this.#place, ...message })).catch(failed);
+    } catch (error) {
+      failed(error);
     }
   }
 
@@ -77,6 +87,7 @@ export class Client {
     return new Promise((resolve, reject) => {
       this.#queue.push({ action, revision: Math.max(revision, this.#reached), resolve, reject });
       this.#next();
+      this.#tellWaiting();
     });
   }
 
@@ -99,6 +110,7 @@ export class Client {
       .finally(() => {
         this.#acting = null;
         this.#next();
+        this.#tellWaiting();
       });
   }
 
@@ -112,17 +124,12 @@ export class Client {
         this.#tellWaiting();
       }, SLOW_MS);
       this.#pending.set(id, { resolve, reject, timer, slow: false });
-      try {
-        this.#post({ id, ...body });
-      } catch (error) {
-        this.#settle(id);
-        reject(new Disconnected(String(error)));
-      }
+      this.#send({ id, ...body }, (error) => this.#settle(id)?.reject(new Disconnected(String(error))));
     });
   }
 
   #newId(): string {
-    return `${this.#prefix}-${++this.#last}`;
+    return `${this.#place}-${++this.#last}`;
   }
 
   /** Takes a message from the kernel. What answers no request of this view is somebody else's. */
@@ -155,6 +162,8 @@ export class Client {
   }
 
   #tellWaiting(): void {
-    this.#onWaiting([...this.#pending.values()].some((pending) => pending.slow));
+    const slow = [...this.#pending.values()].some((pending) => pending.slow);
+    const changes = slow ? this.#queue.length + (this.#acting ? 1 : 0) : null;
+    if (changes !== this.#waiting) this.#onWaiting((this.#waiting = changes));
   }
 }

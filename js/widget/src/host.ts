@@ -2,7 +2,12 @@
 import type { Binary } from "../../shared/src/histogram";
 import type { Info, Patch, Row, Training } from "../../shared/src/protocol";
 
+/** The editor, or a part of it that stands alone. */
+export type Part = "editor" | "layers" | "toggles" | "histograms" | "history";
+
 export interface Traits {
+  /** Missing in a notebook that was saved when there was only the editor. */
+  part: Part;
   revision: number;
   info: Info;
   snapshot: Row[];
@@ -12,6 +17,13 @@ export interface Traits {
   alive: string;
   selected: string[];
   filter: string;
+  height: number | null;
+  /** What a part shows: of `histograms` */
+  paths: string[];
+  bins: number;
+  log: boolean;
+  /** and of `history`. */
+  steps: string[];
 }
 
 export interface Host {

@@ -8,11 +8,13 @@ export class Places {
    * @param count how many rows there are
    * @param opened the index of the open row, -1 where none is
    * @param extra how much taller it is
+   * @param limit how high the list gets before it scrolls, but for that
    */
   constructor(
     readonly count: number,
     readonly opened = -1,
     readonly extra = 0,
+    readonly limit = MAX_HEIGHT,
   ) {}
 
   top(index: number): number {
@@ -30,7 +32,7 @@ export class Places {
 
   /** The height of the list, which scrolls beyond it. */
   get window(): number {
-    return Math.min(this.height, MAX_HEIGHT + (this.opened >= 0 ? this.extra : 0));
+    return Math.min(this.height, this.limit + (this.opened >= 0 ? this.extra : 0));
   }
 
   /** The index of the row that is at a height. */

@@ -1,6 +1,7 @@
 // The state of one view, and everything a person can ask for. The kernel owns the model; this holds
 // what it said last, what was asked for and not yet confirmed, and how the view is arranged.
 import { batch, computed, effect, signal } from "@preact/signals";
+import { count } from "../../shared/src/format";
 import { decodeHistograms, type Histogram } from "../../shared/src/histogram";
 import type {
   Action,
@@ -16,9 +17,11 @@ import type {
   WeightsRule,
 } from "../../shared/src/protocol";
 import { hasFlag, parentPath, patchRows, pathRange, shownRows } from "../../shared/src/rows";
-import { Client, Disconnected, Refusal } from "./client";
-import { followTraits, type Host, isCommLive } from "./host";
-import { Places } from "./place";
+import { Client, Disconnected, Refusal, type Reply } from "./client";
+import { Foresight } from "./foresight";
+import { followTraits, type Host, isCommLive, type Part } from "./host";
+import { LaneView } from "./laneView";
+import { MAX_HEIGHT, Places } from "./place";
 import { TrainingView } from "./training";
 
 const BINS = 32;
@@ -43,9 +46,16 @@ export interface RowNote {
 export interface PaletteTask {
   kind: "insert-before" | "insert-after" | "replace";
   path: string;
+  /** Where it goes after each of several. */
+  paths?: string[];
 }
 
 export class Store {
+  readonly host: Host;
+  /** Which of the widgets this is a view of, and whether that is one to change the model with. */
+  readonly part: Part;
+  readonly acts: boolean;
+
   readonly rows = signal<readonly Row[]>([]);
   readonly info = signal<Info | null>(null);
   readonly revision = signal(-1);
@@ -60,6 +70,8 @@ export class Store {
   /** The row whose details are shown, and how much taller it is by them. */
   readonly opened = signal<string | null>(null);
   readonly openedExtra = signal(0);
+  /** How high the list gets before it scrolls, but for what is open in it. */
+  readonly maxHeight = signal(MAX_HEIGHT);
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
   readonly note = signal<RowNote | null>(null);
@@ -68,46 +80,55 @@ export class Store {
 
   readonly report = signal<readonly string[]>([]);
   readonly problem = signal<Refusal | null>(null);
-  readonly waiting = signal(false);
+  /** How many changes wait for a kernel that has not answered for a while; null: none does. */
+  readonly waiting = signal<number | null>(null);
   readonly dead = signal(false);
 
   readonly histograms = signal<ReadonlyMap<string, Histogram>>(new Map());
   readonly paletteEntries = signal<readonly PaletteEntry[] | null>(null);
   readonly training: TrainingView;
+  readonly foresight = new Foresight((edit) => this.preview(edit));
 
   readonly shown = computed(() => shownRows(this.rows.value, this.filter.value, this.unfolded.value));
   readonly places = computed(() => {
     const opened = this.shown.value.findIndex((row) => row.path === this.opened.value);
-    return new Places(this.shown.value.length, opened, opened < 0 ? 0 : this.openedExtra.value);
+    return new Places(this.shown.value.length, opened, opened < 0 ? 0 : this.openedExtra.value, this.maxHeight.value);
   });
+  readonly lanes = new LaneView(this);
   readonly selectedSet = computed(() => new Set(this.selected.value));
+  /** The selected rows among those that the list shows. */
+  readonly chosen = computed(() => this.shown.value.filter((row) => this.selectedSet.value.has(row.path)));
+  /** What there is to take out of them: inputs stay. */
+  readonly removable = computed(() => this.chosen.value.filter((row) => row.kind !== "input").map((row) => row.path));
   /** A single selected row has its own switch; two or more stand in for what the filter shows. */
   readonly bulk = computed(() => {
-    const chosen = this.shown.value.filter((row) => this.selectedSet.value.has(row.path));
+    const chosen = this.chosen.value;
     const fromSelection = chosen.length > 1;
     return {
       rows: (fromSelection ? chosen : this.shown.value).filter(hasFlag),
       selected: fromSelection ? chosen.length : 0,
     };
   });
-  readonly canEdit = computed(() => !this.dead.value && this.info.value?.editable === true);
+  readonly canEdit = computed(() => this.part === "editor" && !this.dead.value && this.info.value?.editable === true);
 
-  readonly #host: Host;
   readonly #client: Client;
   readonly #stops: (() => void)[] = [];
   readonly #histogramRevision = new Map<string, number>();
   #histogramsUnderWay = false;
   #inView: readonly string[] = [];
   #anchor: string | null = null;
+  #doing = 0;
   #heard = 0;
   #checked = 0;
   #viewTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(host: Host) {
-    this.#host = host;
+    this.host = host;
+    this.part = host.get("part") ?? "editor";
+    this.acts = !["layers", "histograms"].includes(this.part);
     this.#client = new Client(
       (message) => host.send(message),
-      (waiting) => (this.waiting.value = waiting),
+      (changes) => (this.waiting.value = changes),
     );
     this.training = new TrainingView(host, {
       tell: (word) => {
@@ -116,7 +137,7 @@ export class Store {
       ask: (question) => this.#client.ask(question),
     });
     this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "alive"], () => this.#readModel()));
-    this.#stops.push(followTraits(host, ["selected", "filter"], () => this.#readView()));
+    this.#stops.push(followTraits(host, ["selected", "filter", "height"], () => this.#readView()));
 
     const onMessage = (message: unknown, buffers: Parameters<Client["receive"]>[1]) => {
       this.#heard = Date.now();
@@ -131,6 +152,11 @@ export class Store {
       host.off("comm_live_update", onComm);
     });
 
+    this.#stops.push(
+      effect(() => {
+        if (this.revision.value >= 0) this.foresight.dismiss();
+      }),
+    );
     this.#stops.push(
       effect(() => {
         if (this.revision.value >= 0 && !this.dead.value) this.#fetchHistograms();
@@ -150,38 +176,61 @@ export class Store {
   close(): void {
     clearTimeout(this.#viewTimer);
     this.training.close();
+    this.lanes.close();
     for (const stop of this.#stops) stop();
     this.#client.disconnect();
+    this.#client.tell({ action: "leave" });
   }
 
   // What the kernel says
 
   #readModel(): void {
     batch(() => {
-      this.rows.value = patchRows(this.#host.get("snapshot") ?? [], this.#host.get("patch") ?? []);
-      this.info.value = this.#host.get("info") ?? null;
-      this.revision.value = this.#host.get("revision") ?? -1;
+      this.rows.value = patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []);
+      this.info.value = this.host.get("info") ?? null;
+      this.revision.value = this.host.get("revision") ?? -1;
+      if (this.#doing === 0) this.#tellGone(this.#closeGone());
     });
+  }
+
+  /** Closes what is open for rows that are no longer there; their paths. */
+  #closeGone(): ReadonlySet<string> {
+    const there = new Set(this.rows.value.map((row) => row.path));
+    const gone = new Set<string>();
+    const isGone = (path: string | null | undefined) => path != null && !there.has(path) && gone.add(path);
+    batch(() => {
+      for (const open of [this.opened, this.menu, this.renaming]) if (isGone(open.value)) open.value = null;
+      if (isGone(this.note.value?.path)) this.note.value = null;
+      const { palette } = this;
+      if ((palette.value?.paths ?? [palette.value?.path]).some(isGone)) palette.value = null;
+    });
+    return gone;
+  }
+
+  /** Somebody else took them out. */
+  #tellGone(paths: ReadonlySet<string>): void {
+    if (paths.size > 0) this.report.value = [...paths].map((path) => `'${path}' is gone: what was open for it is closed.`);
   }
 
   #readView(): void {
     batch(() => {
       // What is being typed here is newer than what comes back from the kernel.
-      if (this.#viewTimer === undefined) this.filter.value = this.#host.get("filter") ?? "";
-      this.selected.value = this.#host.get("selected") ?? [];
+      if (this.#viewTimer === undefined) this.filter.value = this.host.get("filter") ?? "";
+      this.selected.value = this.host.get("selected") ?? [];
+      this.maxHeight.value = this.host.get("height") ?? MAX_HEIGHT;
     });
   }
 
   /** At the start nobody knows whether a kernel stands behind the state that the page holds. */
   async #meet(): Promise<void> {
     const answer = this.#ping();
-    if ((await isCommLive(this.#host)) === false && this.#heard === 0) this.#lose();
+    if ((await isCommLive(this.host)) === false && this.#heard === 0) this.#lose();
     await answer;
   }
 
   /** The channel was closed, or reopened; only an answer proves the latter. */
   async #commChanged(): Promise<void> {
-    if ((await isCommLive(this.#host)) !== true) this.#lose();
+    if ((await isCommLive(this.host)) !== true) this.#lose();
     await this.#ping();
   }
 
@@ -196,7 +245,7 @@ export class Store {
   async #ping(): Promise<void> {
     try {
       const { ok } = await this.#client.ask<{ alive: string }>({ query: "ping" });
-      this.dead.value = ok.alive !== this.#host.get("alive");
+      this.dead.value = ok.alive !== this.host.get("alive");
       this.training.watch();
     } catch (error) {
       if (error instanceof Disconnected) this.#lose();
@@ -217,8 +266,13 @@ export class Store {
   }
 
   async ask<T>(question: Question): Promise<T> {
+    return (await this.request<T>(question)).ok;
+  }
+
+  /** The answer with its buffers. */
+  async request<T>(question: Question): Promise<Reply<T>> {
     try {
-      return (await this.#client.ask<T>(question)).ok;
+      return await this.#client.ask<T>(question);
     } catch (error) {
       if (error instanceof Disconnected) this.#lose();
       throw error;
@@ -230,10 +284,12 @@ export class Store {
   /** Applies an edit, and returns when the rows show it. Throws what the kernel refuses. */
   async apply(action: Action): Promise<Done> {
     batch(() => {
+      this.foresight.dismiss();
       this.note.value = null;
       this.problem.value = null;
       this.report.value = [];
     });
+    this.#doing++;
     try {
       const done = await this.#client.act(action, this.revision.value);
       await this.#arrival(done.revision);
@@ -242,6 +298,9 @@ export class Store {
     } catch (error) {
       if (error instanceof Disconnected) this.#lose();
       throw error;
+    } finally {
+      this.#doing--;
+      setTimeout(() => this.#closeGone()); // Whoever asked for it goes first: a row may have a new name.
     }
   }
 
@@ -249,6 +308,7 @@ export class Store {
   #tell(action: Action): string[] {
     const info = this.info.value;
     const undone = "action" in action && action.action === "undo";
+    if ("action" in action && action.n > 1) return [`${undone ? "Undone" : "Made again"}: ${count(action.n)} steps`];
     const label = undone ? info?.redo_label : info?.undo_label;
     return label ? [undone ? `Undone: ${label}` : `Done: ${label}`] : [];
   }
@@ -278,20 +338,26 @@ export class Store {
     }
   }
 
-  async step(action: "undo" | "redo"): Promise<void> {
+  async step(action: "undo" | "redo", n = 1): Promise<void> {
     const { value: info } = this.info;
     if (!(action === "undo" ? info?.can_undo : info?.can_redo) || this.dead.value) return;
     try {
-      await this.apply({ action, n: 1 });
+      await this.apply({ action, n });
     } catch (error) {
       if (error instanceof Refusal) this.problem.value = error;
     }
   }
 
+  /** Goes to where the history was after so many steps. */
+  stepTo(number: number): void {
+    const n = (this.info.value?.done ?? 0) - number;
+    if (n !== 0) void this.step(n > 0 ? "undo" : "redo", Math.abs(n));
+  }
+
   async setTrainable(rows: readonly Row[], value: boolean): Promise<void> {
     const targets = rows.filter(hasFlag).map((row) => row.path);
     const only = targets.length === 1 ? (targets[0] ?? null) : null;
-    if (targets.length === 0 || this.dead.value) return;
+    if (targets.length === 0 || this.dead.value || !this.acts) return;
     const flag: Asked = { value };
     this.asked.value = new Map([...this.asked.value, ...targets.map((path) => [path, flag] as const)]);
     await this.edit({ edit: value ? "unfreeze" : "freeze", targets }, only);
@@ -304,8 +370,10 @@ export class Store {
     void this.setTrainable([row], !(this.asked.value.get(row.path)?.value ?? row.trainable));
   }
 
-  remove(path: string): void {
-    if (this.canEdit.value) void this.edit({ edit: "remove", target: path }, path);
+  /** Takes out layers as one step; a refusal is shown beside the last of them. */
+  remove(paths: readonly string[]): void {
+    const last = paths.at(-1);
+    if (this.canEdit.value && last !== undefined) void this.edit(removal(paths), last);
   }
 
   async rename(row: Row, name: string): Promise<void> {
@@ -398,6 +466,23 @@ export class Store {
     this.#writeView();
   }
 
+  selectAll(): void {
+    this.selected.value = this.shown.value.map((row) => row.path);
+    this.#writeView();
+  }
+
+  /** Goes to a row, whatever hides it. */
+  goTo(path: string): void {
+    if (!this.rows.value.some((row) => row.path === path)) return;
+    batch(() => {
+      const parts = path.split("/");
+      this.unfolded.value = new Set([...this.unfolded.value, ...parts.map((_, n) => parts.slice(0, n).join("/"))]);
+      if (!this.shown.value.some((row) => row.path === path)) this.setFilter("");
+      this.select(path, "only");
+      this.focusWanted.value = path;
+    });
+  }
+
   clearSelection(): void {
     this.selected.value = [];
     this.#writeView();
@@ -407,9 +492,9 @@ export class Store {
   #writeView(): void {
     clearTimeout(this.#viewTimer);
     this.#viewTimer = setTimeout(() => {
-      this.#host.set("filter", this.filter.value);
-      this.#host.set("selected", [...this.selected.value]);
-      this.#host.save_changes();
+      this.host.set("filter", this.filter.value);
+      this.host.set("selected", [...this.selected.value]);
+      this.host.save_changes();
       this.#viewTimer = undefined;
     }, 150);
   }
@@ -426,6 +511,11 @@ export class Store {
   }
 }
 
+export function removal(paths: readonly string[]): Edit {
+  const [only] = paths;
+  return { edit: "remove", target: paths.length === 1 && only !== undefined ? only : [...paths] };
+}
+
 /** The edit that the palette makes of a layer. */
 export function paletteEdit(task: PaletteTask, layer: Layer, weights: WeightsRule, mismatch: Mismatch): Edit {
   const block = [layer];
@@ -434,7 +524,7 @@ export function paletteEdit(task: PaletteTask, layer: Layer, weights: WeightsRul
     case "insert-before":
       return { edit: "insert", block, before: task.path, ...choice };
     case "insert-after":
-      return { edit: "insert", block, after: task.path, ...choice };
+      return { edit: "insert", block, after: task.paths ?? task.path, ...choice };
     case "replace":
       return { edit: "replace", target: task.path, block, weights, ...choice };
   }

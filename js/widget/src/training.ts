@@ -2,8 +2,8 @@
 // as they were at a step that was asked for.
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type Binary, decodeMoments, type Histogram, type Moment } from "../../shared/src/histogram";
-import type { Frame, Training, Word } from "../../shared/src/protocol";
-import { continueCurve, keepMetrics, NO_CURVE, readTraining } from "../../shared/src/training";
+import type { Frame, Question, Training, Word } from "../../shared/src/protocol";
+import { continueCurve, type Curve, keepMetrics, NO_CURVE, readTraining } from "../../shared/src/training";
 import type { Reply } from "./client";
 import { followTraits, type Host } from "./host";
 
@@ -22,16 +22,15 @@ interface Moments {
 
 export interface Kernel {
   tell(word: Word): void;
-  ask(question: { query: "moments"; paths: string[]; step: number }): Promise<Reply<Moments>>;
+  ask<T>(question: Question): Promise<Reply<T>>;
 }
-
-/** The rows that each view on this page looks at: the kernel knows the widget, not its views. */
-const lookers = new Map<string, Map<TrainingView, readonly string[]>>();
 
 export class TrainingView {
   readonly state = signal<Training | null>(null);
   readonly running = computed(() => this.state.value?.running === true);
   readonly curve = signal(NO_CURVE);
+  /** What went wrong, but for what a person has read. */
+  readonly alerts = computed(() => this.state.value?.alerts.filter((text) => !this.#read.value.has(text)) ?? []);
   /** The step that was asked for; null while the weights are shown as they are now. */
   readonly wanted = signal<number | null>(null);
   /** The step that is shown in its place: not every one was kept. */
@@ -40,11 +39,12 @@ export class TrainingView {
   /** The weights of rows as a frame showed them last. */
   readonly #live = signal<ReadonlyMap<string, Moment>>(new Map());
   readonly #past = signal<ReadonlyMap<string, Moment>>(new Map());
+  readonly #read = signal<ReadonlySet<string>>(new Set());
   readonly #kernel: Kernel;
-  readonly #widget: string;
   readonly #stops: (() => void)[] = [];
   #inView: readonly string[] = [];
   #visible = true;
+  #watches = false;
   #waiting: { paths: readonly string[]; bins: number; buffer: Binary }[] = [];
   #frameAsked = 0;
   #watchTimer: ReturnType<typeof setTimeout> | undefined;
@@ -53,13 +53,14 @@ export class TrainingView {
 
   constructor(host: Host, kernel: Kernel) {
     this.#kernel = kernel;
-    this.#widget = host.get("alive") ?? "";
     this.#stops.push(followTraits(host, ["training"], () => this.#take(readTraining(host.get("training")))));
     this.#stops.push(
       effect(() => {
         if (!this.running.value) return;
         this.scrub(null); // What was looked at is of the training before.
+        this.#read.value = new Set();
         this.watch();
+        this.#fetchCurve();
         const timer = setInterval(() => this.#breakSilence(), SILENCE_MS);
         return () => clearInterval(timer);
       }),
@@ -70,7 +71,11 @@ export class TrainingView {
     for (const stop of this.#stops) stop();
     for (const timer of [this.#watchTimer, this.#scrubTimer]) clearTimeout(timer);
     cancelAnimationFrame(this.#frameAsked);
-    this.#say([]);
+  }
+
+  /** Takes an alert away. */
+  dismiss(text: string): void {
+    this.#read.value = new Set([...this.#read.peek(), text]);
   }
 
   /** What a row shows in place of its histogram as it is otherwise known. */
@@ -143,12 +148,19 @@ export class TrainingView {
   }
 
   #say(paths: readonly string[]): void {
-    const views = lookers.get(this.#widget) ?? new Map<TrainingView, readonly string[]>();
-    if (paths.length > 0) views.set(this, paths);
-    else if (!views.delete(this)) return;
-    if (views.size > 0) lookers.set(this.#widget, views);
-    else lookers.delete(this.#widget);
-    this.#kernel.tell({ query: "watch", paths: [...new Set([...views.values()].flat())] });
+    if (paths.length === 0 && !this.#watches) return;
+    this.#watches = paths.length > 0;
+    this.#kernel.tell({ query: "watch", paths: [...paths] });
+  }
+
+  /** A page that comes to a training late gets the curve so far. */
+  #fetchCurve(): void {
+    this.#kernel
+      .ask<Curve>({ query: "losses" })
+      .then(({ ok }) => {
+        if (ok.values.length > this.curve.peek().values.length) this.curve.value = ok;
+      })
+      .catch(() => undefined);
   }
 
   #breakSilence(): void {
@@ -172,7 +184,7 @@ export class TrainingView {
     const step = this.wanted.peek();
     if (step === null) return;
     this.#kernel
-      .ask({ query: "moments", paths: [...this.#inView], step })
+      .ask<Moments>({ query: "moments", paths: [...this.#inView], step })
       .then(({ ok, buffers: [buffer] }) => {
         if (this.wanted.peek() !== step || !buffer) return;
         batch(() => {

@@ -3,13 +3,14 @@ import { Client, Disconnected, Refusal, SLOW_MS } from "../src/client";
 
 interface Sent {
   id: string;
+  place: string;
   revision?: number;
   query?: string;
 }
 
 function setUp() {
   const sent: Sent[] = [];
-  const waiting = vi.fn<(waiting: boolean) => void>();
+  const waiting = vi.fn<(changes: number | null) => void>();
   const client = new Client((message) => sent.push(message as Sent), waiting);
   const at = (i: number): Sent => {
     const message = sent[i];
@@ -52,6 +53,7 @@ describe("questions", () => {
     void one.client.ask({ query: "ping" });
     void other.client.ask({ query: "ping" });
     expect(one.at(0).id).not.toBe(other.at(0).id);
+    expect(one.at(0).place).not.toBe(other.at(0).place);
   });
 
   it("ignore what is not an answer to them", () => {
@@ -89,11 +91,26 @@ describe("waiting", () => {
     vi.advanceTimersByTime(SLOW_MS - 1);
     expect(waiting).not.toHaveBeenCalled();
     vi.advanceTimersByTime(1);
-    expect(waiting).toHaveBeenLastCalledWith(true);
+    expect(waiting).toHaveBeenLastCalledWith(0);
     vi.advanceTimersByTime(3_600_000);
     client.receive({ id: at(0).id, ok: "late" });
-    expect(waiting).toHaveBeenLastCalledWith(false);
+    expect(waiting).toHaveBeenLastCalledWith(null);
     expect((await asked).ok).toBe("late");
+  });
+
+  it("counts the changes of the model, those that queue up meanwhile too", async () => {
+    const { client, at, waiting } = setUp();
+    void client.act(freeze, 0);
+    void client.act(freeze, 0);
+    vi.advanceTimersByTime(SLOW_MS);
+    expect(waiting).toHaveBeenLastCalledWith(2);
+    void client.act(freeze, 0);
+    expect(waiting).toHaveBeenLastCalledWith(3);
+    client.receive({ id: at(0).id, ok: { revision: 1 } });
+    await settled();
+    expect(waiting).toHaveBeenLastCalledWith(null);
+    vi.advanceTimersByTime(SLOW_MS);
+    expect(waiting).toHaveBeenLastCalledWith(2);
   });
 
   it("is not told when the answer is quick", () => {
@@ -158,6 +175,13 @@ describe("a closed channel", () => {
     await expect(client.act(freeze, 0)).rejects.toBeInstanceOf(Disconnected);
   });
 
+  it("may also be told by a promise", async () => {
+    const client = new Client(() => Promise.reject(new Error("no kernel")), () => undefined);
+    await expect(client.ask({ query: "ping" })).rejects.toBeInstanceOf(Disconnected);
+    client.tell({ action: "drawn" });
+    await settled();
+  });
+
   it("ends everything under way and queued, and the waiting", async () => {
     const { client, sent, waiting } = setUp();
     const all = [client.ask({ query: "ping" }), client.act(freeze, 0), client.act(freeze, 0)];
@@ -166,7 +190,7 @@ describe("a closed channel", () => {
     for (const one of await Promise.allSettled(all)) {
       expect(one).toMatchObject({ status: "rejected", reason: expect.any(Disconnected) as unknown });
     }
-    expect(waiting).toHaveBeenLastCalledWith(false);
+    expect(waiting).toHaveBeenLastCalledWith(null);
     expect(sent).toHaveLength(2);
   });
 });

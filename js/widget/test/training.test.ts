@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Training, Word } from "../../shared/src/protocol";
+import type { Question, Training, Word } from "../../shared/src/protocol";
 import type { Host } from "../src/host";
 import { type Kernel, TrainingView } from "../src/training";
 
@@ -28,11 +28,13 @@ class Page {
   readonly #changed = new Map<string, () => void>();
   readonly host: Host;
   readonly kernel: Kernel;
+  /** What the kernel knows of the losses so far. */
+  losses = { total: 0, values: [] as number[] };
   /** How the kernel answers when asked for a step. */
   steps: (step: number) => number = (step) => step;
 
-  constructor(training: unknown, alive = Math.random().toString()) {
-    this.#traits = { training, alive };
+  constructor(training: unknown) {
+    this.#traits = { training };
     this.host = {
       get: (name: string) => this.#traits[name],
       on: (event: string, callback: () => void) => void this.#changed.set(event, callback),
@@ -40,11 +42,13 @@ class Page {
     } as unknown as Host;
     this.kernel = {
       tell: (word) => void this.said.push(word),
-      ask: ({ paths, step }) => {
+      ask: ((question: Question) => {
+        if (!("query" in question) || question.query !== "moments") return Promise.resolve({ ok: this.losses, buffers: [] });
+        const { paths, step } = question;
         this.asked.push({ paths, step });
         const steps = paths.map(() => this.steps(step));
         return Promise.resolve({ ok: { paths, steps, bins: 1 }, buffers: [encode(steps)] });
-      },
+      }) as Kernel["ask"],
     };
   }
 
@@ -68,7 +72,7 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", 
 afterEach(() => void vi.useRealTimers());
 
 describe("what is watched", () => {
-  it("is said when a training starts, when rows come to rest, and no more when the view is gone", async () => {
+  it("is said when a training starts and when rows come to rest", async () => {
     const page = new Page({});
     const view = new TrainingView(page.host, page.kernel);
     view.view(["a", "b"]);
@@ -81,8 +85,10 @@ describe("what is watched", () => {
     view.view(["b", "c"]);
     await rested();
     expect(watches(page).slice(1)).toEqual([["b", "c"]]);
+    view.view(["a"]);
     view.close();
-    expect(watches(page).at(-1)).toEqual([]);
+    await rested();
+    expect(watches(page)).toHaveLength(2);
   });
 
   it("is nothing while the widget is out of sight", async () => {
@@ -96,20 +102,6 @@ describe("what is watched", () => {
     await rested();
     expect(watches(page)).toEqual([["a"], [], ["a"]]);
     view.close();
-  });
-
-  it("is what all the views of a widget on this page look at", async () => {
-    const one = new Page(BEGUN, "widget");
-    const other = new Page(BEGUN, "widget");
-    const views = [one, other].map((page) => new TrainingView(page.host, page.kernel));
-    views[0]?.view(["a", "b"]);
-    await rested();
-    views[1]?.view(["b", "c"]);
-    await rested();
-    expect(watches(other)).toEqual([["a", "b", "c"]]);
-    views[0]?.close();
-    expect(watches(one).at(-1)).toEqual(["b", "c"]);
-    views[1]?.close();
   });
 });
 
@@ -148,6 +140,33 @@ describe("frames", () => {
     const page = new Page(BEGUN);
     const view = new TrainingView(page.host, page.kernel);
     for (const message of [null, "text", {}, { id: "x", ok: {} }]) expect(() => view.receive(message, [])).not.toThrow();
+    view.close();
+  });
+});
+
+describe("the curve", () => {
+  it("has its past from the kernel where a page comes late", async () => {
+    const page = new Page({ ...BEGUN, total: 9, metrics: { loss: 1 } });
+    page.losses = { total: 8, values: [3, 2, 1.5] };
+    const view = new TrainingView(page.host, page.kernel);
+    await settled();
+    expect(view.curve.value.values).toEqual([3, 2, 1.5]);
+    frame(view, { total: 10, metrics: { loss: 1 } }, {});
+    expect(view.curve.value.values).toEqual([3, 2, 1.5, 1]);
+    view.close();
+  });
+});
+
+describe("an alert", () => {
+  it("is taken away by who has read it, until the next training", async () => {
+    const page = new Page({ ...BEGUN, alerts: ["NaN in a", "NaN in b"] });
+    const view = new TrainingView(page.host, page.kernel);
+    view.dismiss("NaN in a");
+    expect(view.alerts.value).toEqual(["NaN in b"]);
+    await page.set({ ...BEGUN, running: false, alerts: ["NaN in a", "NaN in b"] });
+    expect(view.alerts.value).toEqual(["NaN in b"]);
+    await page.set({ ...BEGUN, alerts: ["NaN in a"] });
+    expect(view.alerts.value).toEqual(["NaN in a"]);
     view.close();
   });
 });

@@ -1,0 +1,325 @@
+"""The edit that takes channels out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from ..compress.choosing import by_fraction, by_params
+from ..compress.groups import Channels, Group
+from ..compress.scores import CRITERIA, given, scores
+from ..errors import EditError, StructureError, TargetError
+from ..graph.model_graph import Entry, LayerId, LayerSpec, Place
+from ..names import listed
+from ..targets import Target, is_many, select, target_text
+from ..views import count_params
+from .base import Edit, Workspace, Writer
+
+Scope = Literal["layer", "global"]
+Indexes = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class PruneChannels(Edit):
+    """Takes channels out of layers, and out of all that these are tied to.
+
+    `kept` is what came of the rest where the edit was made: by path, how many channels a layer had
+    and which of them stayed. On a model with the same layers it holds; on another one the channels
+    are chosen anew.
+    """
+
+    kind: ClassVar[str] = "prune_channels"
+    checks: ClassVar[Mapping[str, str]] = {"drop": "channels", "keep": "channels"}
+    target: Target
+    drop: Indexes | None = None
+    keep: Indexes | None = None
+    fraction: float | None = None
+    params: float | None = None
+    criterion: str | tuple[float, ...] = "l2"
+    multiple_of: int = 1
+    scope: Scope = "layer"
+    seed: int | None = None
+    expect: int | None = None
+    kept: Mapping[str, Mapping[str, Any]] | None = field(default=None, compare=False)
+
+    def describe(self) -> str:
+        where = target_text(self.target)
+        if self.fraction is not None:
+            return f"prune {self.fraction:.0%} of the channels of {where}"
+        if self.params is not None:
+            return f"prune channels of {where} to {self.params:.0%} of the parameters"
+        return f"prune channels of {where}"
+
+    # -- choosing --------------------------------------------------------------------------------
+
+    def settled(self, work: Workspace) -> PruneChannels:
+        """The edit with the channels that stay, by the weights as they are now."""
+        self._check()
+        channels = Channels(work.graph)
+        if self.kept is not None and self._fits(channels):
+            return self
+        gone = self._chosen(work, channels)
+        paths = work.graph.paths
+        kept = {
+            paths[layer]: {"of": len(numbers), "keep": np.flatnonzero(~gone[numbers]).tolist()}
+            for layer, numbers in channels.makers.items()
+            if gone[numbers].any()
+        }
+        return replace(self, kept=kept)
+
+    def _check(self) -> None:
+        ways = [n for n in ("drop", "keep", "fraction", "params") if getattr(self, n) is not None]
+        if len(ways) != 1:
+            raise EditError(
+                "Say in one way which channels go: drop= or keep= with their numbers, fraction= with "
+                f"the share that goes, or params= with the share of parameters that stays"
+                f"{', not with ' + ' and '.join(ways) if ways else ''}."
+            )
+        for name in ("fraction", "params"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 <= value <= 1):
+                raise EditError(f"{name} is a number from 0 to 1, not {value!r:.80}.")
+        if self.fraction == 1 or self.params == 0:
+            raise EditError("That would take out all channels: at least one has to stay.")
+        if not isinstance(self.criterion, (tuple, list)) and self.criterion not in CRITERIA:
+            raise EditError(
+                f"criterion is one of {', '.join(map(repr, CRITERIA))}, or a list of scores, not "
+                f"{self.criterion!r:.80}."
+            )
+        whole = isinstance(self.multiple_of, int) and not isinstance(self.multiple_of, bool)
+        if not whole or self.multiple_of < 1:
+            raise EditError(f"multiple_of is a whole number from 1, not {self.multiple_of!r:.80}.")
+        if not (self.seed is None or (isinstance(self.seed, int) and self.seed >= 0)):
+            raise EditError(f"seed is a whole number from 0, not {self.seed!r:.80}.")
+        if self.scope not in ("layer", "global"):
+            raise EditError(f"scope is 'layer' or 'global', not {self.scope!r:.80}.")
+
+    def _fits(self, channels: Channels) -> bool:
+        """Whether the channels that stayed are those of this model too."""
+        graph = channels.graph
+        for path, own in (self.kept or {}).items():
+            entry = graph.by_path.get(path)
+            numbers = None if entry is None else channels.makers.get(entry.layer)
+            if numbers is None or len(numbers) != own["of"]:
+                return False
+        return True
+
+    def _chosen(self, work: Workspace, channels: Channels) -> np.ndarray:
+        layers = self._layers(work, channels)
+        if self.drop is not None or self.keep is not None:
+            return self._numbered(channels, layers)
+        named = np.zeros(len(channels.number), bool)
+        for layer in layers:
+            named[channels.makers[layer]] = True
+        groups = [
+            replace(group, numbers=own)
+            for group in channels.groups
+            if not group.reason and len(own := group.numbers[named[group.numbers]])
+        ]
+        values = self._scores(work, channels, layers)
+        groups = self._with_scores(channels, groups, values)
+
+        def choose(fraction: float) -> np.ndarray:
+            together = self.scope == "global"
+            return by_fraction(channels, groups, values, fraction, self.multiple_of, together)
+
+        if self.params is None:
+            assert self.fraction is not None
+            return choose(self.fraction)
+        total = count_params(work.graph, work.graph.root)
+        return by_params(channels, total, self.params, choose)
+
+    def _layers(self, work: Workspace, channels: Channels) -> list[LayerId]:
+        """The layers that the target names whose channels can go.
+
+        Raises:
+            TargetError: a layer that is named has no channels of its own, or none of many has.
+            StructureError: the channels of one that is named have to stay.
+        """
+        found = select(work.graph, self.target)
+        many = is_many(self.target)
+        usable: list[LayerId] = []
+        reasons: list[str] = []
+        for entry in found:
+            reason = self._refusal(work, channels, entry)
+            if not reason:
+                usable.append(entry.layer)
+            elif not many:
+                raise (StructureError if entry.layer in channels.makers else TargetError)(reason)
+            else:
+                reasons.insert(0 if entry.layer in channels.makers else len(reasons), reason)
+        if not usable:
+            more = f" {reasons[0]}" if reasons else ""
+            raise TargetError(
+                f"{target_text(self.target)} names no layer whose channels can go.{more}"
+            )
+        return list(dict.fromkeys(usable))
+
+    def _refusal(self, work: Workspace, channels: Channels, entry: Entry) -> str:
+        """Why channels of a layer cannot go, if so."""
+        numbers = channels.makers.get(entry.layer)
+        spec = work.spec(entry.layer)
+        if spec.net is not None:
+            return f"'{entry.path}' is a model: name the layers inside it, '{entry.path}/**'."
+        if numbers is None:
+            return (
+                f"'{entry.path}' ({spec.cls.__name__}) makes no channels of its own. Name the layer "
+                "that makes them; ed.channel_groups() lists those."
+            )
+        reasons = [channels.reasons.get(number) for number in np.unique(numbers).tolist()]
+        if None in reasons:
+            return ""
+        return f"The channels of '{entry.path}' cannot go: {reasons[0]}."
+
+    def _numbered(self, channels: Channels, layers: list[LayerId]) -> np.ndarray:
+        """The channels that go by the numbers that were given."""
+        gone = np.zeros(len(channels.number), bool)
+        stays = np.zeros(len(channels.number), bool)
+        paths = channels.graph.paths
+        given_ = self.drop if self.drop is not None else self.keep
+        assert given_ is not None
+        for layer in layers:
+            path = paths[layer]
+            indexes = given_.get(path) if isinstance(given_, Mapping) else given_
+            if indexes is None:
+                raise TargetError(f"It is not said which channels of '{path}' go.")
+            numbers = channels.makers[layer]
+            chosen = _chosen_of(path, indexes, len(numbers))
+            goes = chosen if self.drop is not None else ~chosen
+            gone[numbers[goes]] = True
+            stays[numbers[~goes]] = True
+            if goes.all():
+                raise EditError(
+                    f"That would take out all {len(numbers)} channels of '{path}': at least one has to "
+                    "stay. To take the whole layer out there is ed.remove."
+                )
+            for number in numbers[goes].tolist():
+                if number in channels.reasons:
+                    position = int(np.flatnonzero(numbers == number)[0])
+                    raise StructureError(
+                        f"Channel {position} of '{path}' cannot go: {channels.reasons[number]}."
+                    )
+        unknown = set(given_) - {paths[i] for i in layers} if isinstance(given_, Mapping) else set()
+        if unknown:
+            raise TargetError(
+                f"{listed(map(repr, sorted(unknown)))}: no such layer is named by the target."
+            )
+        if self.keep is not None and (gone & stays).any():
+            gone &= ~stays  # what one of the layers keeps stays in all
+        return gone
+
+    def _scores(self, work: Workspace, channels: Channels, layers: list[LayerId]) -> np.ndarray:
+        if isinstance(self.criterion, (tuple, list)):
+            if len(layers) > 1:
+                raise TargetError(
+                    f"Scores are given for one layer and the target names {len(layers)}: "
+                    f"{listed(work.graph.paths[i] for i in layers)}."
+                )
+            return given(channels, layers[0], self.criterion)
+        return scores(channels, self.criterion, work.value, self.seed)
+
+    def _with_scores(
+        self, channels: Channels, groups: Sequence[Group], values: np.ndarray
+    ) -> list[Group]:
+        """The groups that have scores; those that are named alone have to."""
+        usable = [group for group in groups if not np.isnan(values[group.numbers]).any()]
+        if usable and (is_many(self.target) or len(usable) == len(groups)):
+            return usable
+        path = channels.graph.paths[groups[0].makers[0]]
+        raise EditError(
+            f"The channels of '{path}' have no scores by criterion={self.criterion!r:.40}: no such "
+            "weights belong to them. Take another criterion, 'l2' perhaps."
+        )
+
+    # -- cutting ---------------------------------------------------------------------------------
+
+    def apply(self, work: Workspace) -> None:
+        if self.kept is None:
+            self.settled(work).apply(work)
+            return
+        work.find(self.target, self.expect)
+        channels = Channels(work.graph)
+        gone = self._gone(channels)
+        if not gone.any():
+            return
+        cut = channels.cut(gone)
+        changed: dict[LayerId, dict[Place, Any]] = {}
+        for (layer, place), value in cut.settings.items():
+            changed.setdefault(layer, {})[place] = value
+        specs = [_configured(work.spec(layer), values) for layer, values in changed.items()]
+        work.graph = work.graph.with_layers(*specs)
+        work.touch(*changed)
+        work.infer("error", cut.kept)
+
+    def _gone(self, channels: Channels) -> np.ndarray:
+        gone = np.zeros(len(channels.number), bool)
+        for path, own in (self.kept or {}).items():
+            numbers = channels.makers[channels.graph.by_path[path].layer]
+            gone[np.delete(numbers, own["keep"])] = True
+        stopped = [n for n in np.flatnonzero(gone).tolist() if n in channels.reasons]
+        if stopped:
+            raise StructureError(f"The channels cannot go: {channels.reasons[stopped[0]]}.")
+        return gone
+
+    def explicit(self) -> PruneChannels:
+        """The same edit with the channels that stay by their numbers: it needs no weights."""
+        if not self.kept:
+            return self
+        keep = {path: list(own["keep"]) for path, own in self.kept.items()}
+        return PruneChannels(tuple(keep), keep=keep, kept=self.kept)
+
+    def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
+        if name == "kept":
+            return ""
+        if name in ("drop", "keep") and isinstance(value, Mapping):
+            pairs = [f"{path!r}: {list(indexes)!r}" for path, indexes in value.items()]
+            return f"{name}={{{', '.join(pairs)}}}"
+        if name in ("drop", "keep", "criterion") and not isinstance(value, str):
+            return f"{name}={list(value)!r}"
+        return super()._argument(name, value, required, write)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _chosen_of(path: str, indexes: Sequence[int], count: int) -> np.ndarray:
+    """Which of a layer's channels are named; negative numbers count from the end.
+
+    Raises:
+        EditError: there is no such channel.
+    """
+    chosen = np.zeros(count, bool)
+    for index in indexes:
+        if not isinstance(index, int) or isinstance(index, bool) or not -count <= index < count:
+            raise EditError(
+                f"'{path}' has {count} channels, numbered from 0 to {count - 1}; there is no channel "
+                f"{index!r:.40}."
+            )
+        chosen[index] = True
+    return chosen
+
+
+def _configured(spec: LayerSpec, values: Mapping[Place, Any]) -> LayerSpec:
+    """A layer with other arguments, also those of a layer inside it."""
+    if spec.kind == "op":
+        given = {str(name): value for (name,), value in values.items()}
+        prototype = type(spec.prototype).from_config({**spec.prototype.get_config(), **given})
+        return replace(spec, prototype=prototype)
+    config = dict(spec.config or {})
+    for place, value in values.items():
+        _put(config, place, value)
+    return replace(spec, config=config)
+
+
+def _put(config: dict[Any, Any], place: Place, value: Any) -> None:
+    """Sets what stands at a place; dictionaries on the way are copied."""
+    key, *rest = place
+    if not rest:
+        config[key] = value
+        return
+    config[key] = dict(config[key])
+    _put(config[key], tuple(rest), value)
