@@ -18,7 +18,7 @@ from .edits import Edit, Transaction
 from .edits.base import NewValues, Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
-from .graph.build import LayerState, Overlap
+from .graph.build import Built, LayerState, Overlap, build_model
 from .graph.flags import changed_flags
 from .graph.model_graph import Entry, LayerId, ModelGraph, VariableSpec
 from .graph.read import read_model
@@ -372,7 +372,14 @@ class Editor(EditMethods["Editor"]):
             return make_plan(edit.describe(), edit.to_code(), self._graph, work.graph, work.report)
 
     def _workspace(self) -> Workspace:
-        return Workspace(self._graph, self._custom_objects, look=self._look)
+        settings = _keras.compile_settings(self._copy.latest)
+        given = self._custom_objects
+        return Workspace(self._graph, given, look=self._look, make=self._make, settings=settings)
+
+    def _make(self, graph: ModelGraph) -> Built:
+        """A model of its own, with the latest values that layers of a graph have."""
+        _keras.sync_state(self._copy.latest)
+        return build_model(graph, lambda layer: self._copy.state(graph, layer), self._custom_objects)
 
     def _look(self, graph: ModelGraph, layer: LayerId, index: int) -> np.ndarray:
         """The latest value of a variable of a graph, which may be one in the making."""

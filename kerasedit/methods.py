@@ -564,6 +564,7 @@ class EditMethods(ABC, Generic[Result]):
         multiple_of: int = 1,
         scope: Literal["layer", "global"] = "layer",
         seed: int | None = None,
+        data: Any = None,
         expect: int | None = None,
     ) -> Result:
         """Takes channels out of layers, and out of all other layers that these are tied to.
@@ -579,12 +580,16 @@ class EditMethods(ABC, Generic[Result]):
             params: the share of the model's parameters that stays.
             criterion: which channels go first: those with the smallest `"l1"` or `"l2"` norm of the
                 weights that make them, the smallest `"bn_scale"` behind them, those that are nearest
-                to all others (`"geometric_median"`), `"random"` ones, or a list with a score for each
+                to all others (`"geometric_median"`), those without which the loss on `data` changes
+                least (`"taylor"`), those that are most often zero on it where they are taken
+                (`"activation"`), `"random"` ones, or a list with a score for each
                 channel of one layer, the lowest going first.
             multiple_of: each layer keeps a multiple of this many, never fewer than without it.
             scope: `"layer"` takes the same share of each group, `"global"` compares the scores of
                 all, each divided by the mean of its layer.
             seed: of `"random"`.
+            data: of `"taylor"` and `"activation"`: a tuple `(x, y)` of arrays, or batches of this form;
+                for the latter, `x` alone will do.
             expect: how many layers the target has to name.
 
         Raises:
@@ -606,6 +611,7 @@ class EditMethods(ABC, Generic[Result]):
                 scope,
                 seed,
                 expect,
+                (data, None) if hasattr(data, "shape") or isinstance(data, Mapping) else data,
             )
 
         return self._run(make)

@@ -58,6 +58,16 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """A tensor that a layer has weights for: in which network it is, and the axis of its channels."""
+
+    owner: LayerId
+    ref: Ref
+    axis: int
+    label: np.ndarray
+
+
+@dataclass(frozen=True)
 class Setting:
     """An argument of a layer that counts channels: the axes that it counts, and what it becomes."""
 
@@ -73,6 +83,7 @@ class Tracker:
         makers: the channels that a layer makes, by the layer: what a user numbers them by.
         settings: arguments of layers that count channels, and what they become.
         mentions: which layers have to do with which atoms.
+        taken: the tensors that layers with weights for their channels take.
         mixes: atoms that a layer reckons with together, such as those that it normalises over.
     """
 
@@ -84,6 +95,7 @@ class Tracker:
         self.settings: dict[tuple[LayerId, Place], Setting] = {}
         self.mentions: list[Mention] = []
         self.mixes: list[tuple[LayerId, np.ndarray]] = []
+        self.taken: list[Taken] = []
         self._size = 0
         self._ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._stops: list[tuple[np.ndarray, str]] = []
@@ -206,7 +218,7 @@ class Tracker:
                 found = [entries[first]]
                 self._open(spec, entries[first])
             else:
-                found = self._call(spec, call, prefix + spec.name, known)
+                found = self._call(owner, call, prefix + spec.name, known)
             known |= {Ref(call.id, i): labels for i, labels in enumerate(found)}
         return [known[ref] for ref in net.output_refs]
 
@@ -223,10 +235,11 @@ class Tracker:
         self.sets(spec.id, ("batch_shape",), labels, make)
 
     def _call(
-        self, spec: LayerSpec, call: Call, path: str, known: Mapping[Ref, Labels]
+        self, owner: LayerId, call: Call, path: str, known: Mapping[Ref, Labels]
     ) -> list[Labels]:
         from .rules import rule_for  # the rules are written in terms of what is here
 
+        spec = self.graph.layers[call.layer]
         outputs = call.outputs or ()
         if spec.kind == "input":
             why = f"it is tied to '{path}', an input of the model"
@@ -249,7 +262,19 @@ class Tracker:
             return view.stopped("it is called in a way that is not known", outputs)
         if spec.net is None:
             self.mention(spec.id, view.labels, found)
+            self._take(owner, view)
         return found
+
+    def _take(self, owner: LayerId, view: CallView) -> None:
+        """Notes the tensors that a layer has weights for."""
+        own = [self.axes.get((view.spec.id, i), ()) for i in range(len(view.spec.variables or ()))]
+        if any(axis.role == "takes" for axes in own for axis in axes):
+            self.taken += [
+                Taken(owner, ref, number, label)
+                for ref, labels in zip(view.refs, view.labels, strict=True)
+                for number, label in enumerate(labels)
+                if not isinstance(label, str)
+            ]
 
     def mention(self, layer: LayerId, inputs: Iterable[Labels], outputs: Iterable[Labels]) -> None:
         seen: set[int] = set()
@@ -265,7 +290,7 @@ class CallView:
     """A call as a rule sees it: its layer's configuration, what is known of what it takes.
 
     Attributes:
-        labels, shapes: of the tensors that it takes, masks aside.
+        refs, labels, shapes: of the tensors that it takes, masks aside.
         inner: of a layer inside a wrapper, where its configuration stands in that of the wrapper.
         under: what the names of its weights begin with.
     """
@@ -277,15 +302,16 @@ class CallView:
     known: Mapping[Ref, Labels]
     inner: tuple[str, ...] = ()
     under: str = ""
+    refs: list[Ref] = field(init=False)
     labels: list[Labels] = field(init=False)
     shapes: list[tuple[int | None, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         is_mask = {k for k in self.call.kwargs if k == "mask" or k.endswith("_mask")}
         rest = {k: v for k, v in self.call.kwargs.items() if k not in is_mask}
-        refs = list(iter_refs((self.call.args, rest)))
-        self.labels = [self.known[ref] for ref in refs]
-        self.shapes = [self.tracker.shape(ref) for ref in refs]
+        self.refs = list(iter_refs((self.call.args, rest)))
+        self.labels = [self.known[ref] for ref in self.refs]
+        self.shapes = [self.tracker.shape(ref) for ref in self.refs]
         for ref in iter_refs([self.call.kwargs[name] for name in is_mask]):
             self.stop_all(self.known[ref], f"'{self.path}' takes it as a mask")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
@@ -14,24 +14,64 @@ from .groups import Channels
 Value = Callable[[LayerId, int], np.ndarray]
 """The latest value of a variable: of a layer, by its position among the layer's variables."""
 
-CRITERIA = ("l1", "l2", "bn_scale", "geometric_median", "random")
+CRITERIA = ("l1", "l2", "bn_scale", "geometric_median", "activation", "taylor", "random")
 
 
-def scores(channels: Channels, criterion: str, value: Value, seed: int | None = None) -> np.ndarray:
+def by_weights(channels: Channels, criterion: str, value: Value) -> np.ndarray:
+    """Scores by the weights alone."""
+    rule = {"l1": _l1, "l2": _l2, "geometric_median": _from_others, "bn_scale": _l1}[criterion]
+
+    def parts() -> Iterator[Part]:
+        for layer, index, axis, numbers in _scored(channels, criterion == "bn_scale"):
+            own, inverse = np.unique(numbers, return_inverse=True)
+            yield own, rule(_rows(value(layer, index), axis), inverse, len(own))
+
+    return together(channels, parts())
+
+
+def by_gradients(channels: Channels, value: Value, gradients: Iterable[Value]) -> np.ndarray:
+    """Scores by how much the loss would change, to the first order, without what makes a channel.
+
+    Molchanov et al., "Importance Estimation for Neural Network Pruning" (2019): the square of the
+    sum of weights times their gradients, in the mean of the batches.
+
+    Raises:
+        EditError: there is no batch.
+    """
+    places = list(_scored(channels, False))
+    found: list[Part] = []
+    for gradient in gradients:
+        first = not found
+        for number, (layer, index, axis, numbers) in enumerate(places):
+            own, inverse = np.unique(numbers, return_inverse=True)
+            change = _rows(value(layer, index), axis) * _rows(gradient(layer, index), axis)
+            square = np.bincount(inverse, change.sum(axis=1), len(own)) ** 2
+            if first:
+                found.append((own, square))
+            else:
+                found[number][1][:] += square
+    if not found:
+        raise EditError("criterion='taylor' needs data= with at least one batch.")
+    return together(channels, found)
+
+
+def at_random(channels: Channels, seed: int | None) -> np.ndarray:
+    return np.random.default_rng(seed).random(len(channels.number))
+
+
+Part = tuple[np.ndarray, np.ndarray]
+"""The channels of a weight, and the score of each."""
+
+
+def together(channels: Channels, parts: Iterable[Part]) -> np.ndarray:
     """A score for each channel: the lower, the sooner it goes. NaN where it has none.
 
-    In each weight the mean is 1, so that layers can be compared; a channel that several layers make
-    has the mean of its scores.
+    In each part the mean is 1, so that layers can be compared; a channel of several parts has the
+    mean of its scores.
     """
-    if criterion == "random":
-        return np.random.default_rng(seed).random(len(channels.number))
-    rule = {"l1": _l1, "l2": _l2, "geometric_median": _from_others, "bn_scale": _l1}[criterion]
     total = np.zeros(len(channels.number))
     times = np.zeros(len(channels.number))
-    for layer, index, axis, numbers in _scored(channels, criterion == "bn_scale"):
-        weight = np.moveaxis(_plain(value(layer, index)), axis, 0)
-        own, inverse = np.unique(numbers, return_inverse=True)
-        found = rule(weight.reshape(len(numbers), -1), inverse, len(own))
+    for own, found in parts:
         mean = found.mean()
         total[own] += found / mean if mean > 0 else 1.0
         times[own] += 1
@@ -76,9 +116,11 @@ def _scored(channels: Channels, of_scales: bool) -> Iterable[tuple[LayerId, int,
                 yield layer, index, number, channels.number[axis.label]
 
 
-def _plain(value: np.ndarray) -> np.ndarray:
+def _rows(value: np.ndarray, axis: int) -> np.ndarray:
+    """The values of a weight, with a row for each position of an axis."""
     array = np.asarray(value)
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
 
 
 def _l1(rows: np.ndarray, which: np.ndarray, count: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..block_data import write_block
 from ..blocks import Block
 from ..codegen.literals import config_code
 from ..errors import EditError, NameTaken, StructureError, TargetError
-from ..graph.build import LayerState, make_layer
+from ..graph.build import Built, LayerState, make_layer
 from ..graph.infer import Findings, OnMismatch, infer
 from ..graph.model_graph import (
     Call,
@@ -66,7 +66,11 @@ class NewValues:
 
 @dataclass
 class Workspace:
-    """A graph in the making. An edit changes it here; the editor adopts it whole or not at all."""
+    """A graph in the making. An edit changes it here; the editor adopts it whole or not at all.
+
+    `look` tells the latest value of a variable, `make` makes a model with such values, and `settings`
+    are what the model was compiled with: for edits that depend on them.
+    """
 
     graph: ModelGraph
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
@@ -74,6 +78,8 @@ class Workspace:
     report: Report = field(default_factory=Report)
     values: list[NewValues] = field(default_factory=list)
     look: Callable[[ModelGraph, LayerId, int], np.ndarray] | None = None
+    make: Callable[[ModelGraph], Built] | None = None
+    settings: Mapping[str, Any] | None = None
 
     def value(self, layer: LayerId, index: int) -> np.ndarray:
         """The latest value of a layer's variable.
@@ -83,6 +89,11 @@ class Workspace:
         """
         assert self.look is not None
         return self.look(self.graph, layer, index)
+
+    def model(self, graph: ModelGraph) -> Built:
+        """A model of its own for a graph of these layers, with their latest values, to try out."""
+        assert self.make is not None
+        return self.make(graph)
 
     # -- naming layers ---------------------------------------------------------------------------
 

@@ -8,9 +8,18 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from ..compress.activity import activity
 from ..compress.choosing import by_fraction, by_params
+from ..compress.gradients import gradients
 from ..compress.groups import Channels, Group
-from ..compress.scores import CRITERIA, given, scores
+from ..compress.scores import (
+    CRITERIA,
+    at_random,
+    by_gradients,
+    by_weights,
+    given,
+    together,
+)
 from ..errors import EditError, StructureError, TargetError
 from ..graph.model_graph import Entry, LayerId, LayerSpec, Place
 from ..names import listed
@@ -28,10 +37,11 @@ class PruneChannels(Edit):
 
     `kept` is what came of the rest where the edit was made: by path, how many channels a layer had
     and which of them stayed. On a model with the same layers it holds; on another one the channels
-    are chosen anew.
+    are chosen anew. `data` is no part of the edit as data.
     """
 
     kind: ClassVar[str] = "prune_channels"
+    live: ClassVar[tuple[str, ...]] = ("data",)
     checks: ClassVar[Mapping[str, str]] = {"drop": "channels", "keep": "channels"}
     target: Target
     drop: Indexes | None = None
@@ -43,6 +53,7 @@ class PruneChannels(Edit):
     scope: Scope = "layer"
     seed: int | None = None
     expect: int | None = None
+    data: Any = field(default=None, compare=False)
     kept: Mapping[str, Mapping[str, Any]] | None = field(default=None, compare=False)
 
     def describe(self) -> str:
@@ -68,7 +79,7 @@ class PruneChannels(Edit):
             for layer, numbers in channels.makers.items()
             if gone[numbers].any()
         }
-        return replace(self, kept=kept)
+        return replace(self, kept=kept, data=None)
 
     def _check(self) -> None:
         ways = [n for n in ("drop", "keep", "fraction", "params") if getattr(self, n) is not None]
@@ -219,7 +230,18 @@ class PruneChannels(Edit):
                     f"{listed(work.graph.paths[i] for i in layers)}."
                 )
             return given(channels, layers[0], self.criterion)
-        return scores(channels, self.criterion, work.value, self.seed)
+        if self.criterion == "random":
+            return at_random(channels, self.seed)
+        if self.criterion not in ("activation", "taylor"):
+            return by_weights(channels, self.criterion, work.value)
+        if self.data is None:
+            raise EditError(
+                f"criterion={self.criterion!r} needs data=, a tuple (x, y) or batches of that form."
+            )
+        if self.criterion == "activation":
+            return together(channels, activity(channels, work.model, self.data))
+        found = gradients(work.model(work.graph), work.settings, self.data)
+        return by_gradients(channels, work.value, found)
 
     def _with_scores(
         self, channels: Channels, groups: Sequence[Group], values: np.ndarray
@@ -272,8 +294,10 @@ class PruneChannels(Edit):
         return PruneChannels(tuple(keep), keep=keep, kept=self.kept)
 
     def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
-        if name == "kept":
+        if name in ("data", "kept"):
             return ""
+        if name == "criterion" and value in ("activation", "taylor"):
+            return f"criterion={value!r}, data=data"
         if name in ("drop", "keep") and isinstance(value, Mapping):
             pairs = [f"{path!r}: {list(indexes)!r}" for path, indexes in value.items()]
             return f"{name}={{{', '.join(pairs)}}}"

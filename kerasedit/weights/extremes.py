@@ -17,10 +17,10 @@ _CHUNK = 1 << 18
 
 
 class Found(NamedTuple):
-    """A value of an array and its index."""
+    """A value of an array and where it is: its index."""
 
     value: float
-    index: Place
+    place: Place
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _limits(a: Extremes, b: Extremes, bins: int) -> tuple[float, float] | None:
 
 
 def _found(found: Found) -> list[Any]:
-    return [found.value, list(found.index)]
+    return [found.value, list(found.place)]
 
 
 def _figures(h: Histogram) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Position, expect
 
 from .lab import DARK, LIGHT, Jupyter, Lab, open_lab
 from .widget import apply, button, messages, palette, python, region, row, toggle
@@ -35,7 +35,9 @@ def names(): print(*(view.path for view in ed.layers))
 def labels(): print([edit.describe() for edit in ed.history])
 ed = kerasedit.Editor(model)
 """
-NAMES = "image conv pool left right add flat hidden drop block block/part block/first block/relu head"
+NAMES = (
+    "image conv pool left right add flat hidden drop block block/part block/first block/relu head"
+)
 
 
 class Shown(NamedTuple):
@@ -62,7 +64,7 @@ def show(lab: Lab, edits: str = "") -> Shown:
     return Shown(lab, widget)
 
 
-FREE = {"x": 400, "y": 12}  # where a row has no button
+FREE: Position = {"x": 400, "y": 12}  # where a row has no button
 
 
 def pick(widget: Locator, path: str, *keys: Literal["ControlOrMeta"]) -> None:

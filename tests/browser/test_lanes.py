@@ -138,6 +138,9 @@ def test_a_person_follows_the_graph_of_a_u_net(lab: Lab) -> None:
         "from join2 (indirectly); to join0 (indirectly)"
     )
     expect(grid.locator(".ke-indirect")).not_to_have_count(0)
+    row(widget, "join1").hover(position={"x": 300, "y": 10})
+    expect(row(widget, "join2")).to_contain_text("leads to it")
+    expect(row(widget, "join0")).to_contain_text("follows it")
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ def marimo_server(mode: str, folder: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["edit", "run"])
+@pytest.fixture(params=["edit", pytest.param("run", marks=pytest.mark.slow)])
 def marimo(request: pytest.FixtureRequest, browser: Browser, tmp_path: Path) -> Iterator[Marimo]:
     with marimo_server(request.param, tmp_path) as url:
         context = browser.new_context(viewport={"width": 1400, "height": 1300})

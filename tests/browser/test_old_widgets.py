@@ -74,12 +74,13 @@ class Classic:
 
     def run_cell(self, source: str, *, wait: bool = True) -> Locator:
         """Adds a cell at the end and runs it; its output."""
-        self.page.evaluate(
+        index = self.page.evaluate(
             """source => {
                 const cell = IPython.notebook.insert_cell_at_bottom("code");
                 cell.set_text(source);
                 cell.execute();
                 cell.element[0].scrollIntoView();
+                return IPython.notebook.ncells() - 1;
             }""",
             source,
         )
@@ -89,7 +90,7 @@ class Classic:
                 " && IPython.notebook.get_cells().at(-1).input_prompt_number !== '*'",
                 timeout=180_000,
             )
-        return self.page.locator("#notebook .code_cell").last.locator(".output_wrapper")
+        return self.page.locator("#notebook .code_cell").nth(index).locator(".output_wrapper")
 
     def python(self, source: str) -> str:
         return self.run_cell(source).locator(".output_stdout").inner_text().strip()

@@ -130,6 +130,30 @@ def test_parts_of_a_nested_model_have_its_rows(model: keras.Model) -> None:
     assert paths(LayerTable(model.get_layer("inner")))[-2:] == ["first", "relu"]
 
 
+def test_parts_of_a_subclassed_model_and_of_layers_with_layers_inside() -> None:
+    class Sub(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(4, name="dense")
+            self.inner = make_model()
+
+        def call(self, x: Any) -> Any:
+            return self.dense(self.inner(x))
+
+    sub = Sub()
+    sub(np.ones((1, 8)))
+    shown = TrainableToggles(Editor(sub, in_place=True))
+    assert {"dense", "toy", "toy/hidden", "toy/inner/first"} <= set(shown.trainable)
+    assert next(line for line in table(shown) if line[0] == "dense")[2] == "", "not known"
+
+    both = layers.Bidirectional(layers.LSTM(4), name="both")
+    both.build((None, 3, 2))
+    drawn = WeightHistograms(both, "both/backward_lstm/lstm_cell/bias")
+    assert paths(drawn) == ["both"]
+    assert drawn.paths == ["both/backward_lstm/lstm_cell/bias"]
+    assert "mean" in table(drawn)[1][5]
+
+
 def test_what_is_none_of_these_is_refused() -> None:
     with pytest.raises(StructureError, match=r"'fresh' is not built.*Call it on data once"):
         WeightHistograms(layers.Dense(3, name="fresh"))

@@ -270,6 +270,77 @@ def test_the_criteria() -> None:
     assert len({tuple(scored("random", seed=seed)) for seed in range(8)}) > 1
 
 
+def test_by_the_gradient_of_the_loss() -> None:
+    """The channels whose values times gradients are smallest, by hand for a linear model."""
+    x = keras.Input((3,))
+    h = layers.Dense(4, use_bias=False, name="a")(x)
+    model = keras.Model(x, layers.Dense(1, use_bias=False, name="top")(h))
+    distinct(model)
+    model.get_layer("top").kernel.assign([[1.0], [0.01], [0.5], [-0.02]])
+    model.get_layer("a").trainable = False  # that does not matter
+    model.compile("sgd", "mse")
+    inputs, wanted = data(40, 3), data(40, 1, seed=7)
+    ed = Editor(model).prune_channels("a", fraction=0.5, criterion="taylor", data=(inputs, wanted))
+    kernel, last = model.get_layer("a").get_weights()[0], model.get_layer("top").get_weights()[0]
+    importance = np.zeros(4)
+    for part in (slice(0, 32), slice(32, 40)):
+        error = 2 * (inputs[part] @ kernel @ last - wanted[part]) / len(inputs[part])
+        importance += ((inputs[part].T @ error @ last.T) * kernel).sum(axis=0) ** 2
+    kept = np.sort(np.argsort(importance)[2:])
+    assert np.array_equal(ed.model.get_layer("a").get_weights()[0], kernel[:, kept])
+    batches = [(inputs[:32], wanted[:32]), (inputs[32:], wanted[32:])]
+    again = Editor(model).prune_channels("a", fraction=0.5, criterion="taylor", data=batches)
+    assert again.history[0].to_json() == ed.history[0].to_json()
+    assert "data" not in ed.history[0].to_json()
+    assert ed.history[0].to_code().endswith("criterion='taylor', data=data)")
+
+
+def test_by_how_often_channels_are_zero() -> None:
+    """Also inside nested models, and where a Flatten laid them out."""
+    z = keras.Input((4, 4, 3), name="z")
+    h = layers.Conv2D(4, 1, activation="relu", name="inner")(z)
+    h = layers.Conv2D(3, 1, name="back")(h)
+    block = keras.Model(z, h, name="block")
+    x = keras.Input((4, 4, 3), name="x")
+    h = layers.Conv2D(5, 1, activation="relu", name="outer")(block(x))
+    h = layers.Flatten()(h)
+    model = distinct(keras.Model(x, layers.Dense(2, name="top")(h)))
+    model.get_layer("outer").bias.assign([0.2, 9.0, -9.0, 0.0, -0.2])
+    block.get_layer("inner").bias.assign([0.1, -9.0, 9.0, -0.1])
+    batch = data(40, 4, 4, 3)
+    ed = Editor(model).prune_channels("**", fraction=0.5, criterion="activation", data=batch)
+    inner = keras.Model(block.inputs, block.get_layer("inner").output)(batch)
+    outer = keras.Model(model.inputs, model.get_layer("outer").output)(batch)
+    for layer, path, values in (
+        (ed.model.get_layer("outer"), "outer", outer),
+        (ed.model.get_layer("block").get_layer("inner"), "block/inner", inner),
+    ):
+        share = (np.asarray(values) != 0).mean((0, 1, 2))
+        number = layer.filters
+        best = np.sort(np.argsort(share)[-number:]).tolist()
+        assert ed.history[0].to_json()["kept"][path]["keep"] == best
+    check_pruned(model, ed.model, batch)
+
+
+def test_gradients_need_data_and_a_loss() -> None:
+    model = ZOO["dense"][0]()
+    batch = data(4, 4), data(4, 2)
+
+    def prune(given: Any) -> Any:
+        return lambda ed: ed.prune_channels("a", fraction=0.5, criterion="taylor", data=given)
+
+    refused(Editor(model), EditError, "the model has none: compile it", prune(batch))
+    model.compile("sgd", "mse")
+    refused(Editor(model), EditError, "needs data=", prune(None))
+    refused(Editor(model), EditError, "at least one batch", prune([]))
+    refused(Editor(model), EditError, "as many x as y", prune((batch[0], batch[1][:2])))
+    refused(
+        Editor(model), EditError, "cannot be trained on the data", prune((data(4, 9), batch[1]))
+    )
+    refused(Editor(model), EditError, "cannot be trained on the data", prune(batch[0]))
+    refused(Editor(model), EditError, r"a tuple \(x, y\)", prune(5))
+
+
 def test_a_share_of_each_group_or_of_all() -> None:
     x = keras.Input((4,))
     h = layers.Dense(10, name="a")(x)

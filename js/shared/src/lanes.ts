@@ -86,17 +86,20 @@ function sourcesOf(rows: readonly Row[], open: (row: Row) => boolean): number[][
   });
 }
 
+/** The edges between rows that a list without a filter shows: nothing hidden lies between them. */
 function direct(sources: number[][], place: number[], count: number): End[][] {
   const feeds = Array.from({ length: count }, (): End[] => []);
   sources.forEach((some, number) => {
-    feeds[place[number] ?? -1] = some.map((source) => ({ row: place[source] ?? -1, indirect: false })).filter(({ row }) => row >= 0);
+    const here = place[number] ?? -1;
+    const shown = some.map((source) => place[source] ?? -1).filter((row) => row >= 0);
+    if (here >= 0) feeds[here] = shown.map((row) => ({ row, indirect: false }));
   });
   return feeds;
 }
 
 /**
- * The edges between rows that a filter shows. Where hidden rows lie between, only the nearest shown ones above count:
- * those from which there is no way by another of them.
+ * The edges between rows that a filter shows. Where hidden rows lie between, only the nearest shown
+ * ones above count: those from which there is no way by another of them.
  */
 function contract(sources: number[][], place: number[], count: number): End[][] {
   const feeds = Array.from({ length: count }, (): End[] => []);
@@ -159,8 +162,9 @@ function assign(feeds: End[][], fed: End[][], depth: number[]): Pick<Lanes, "lan
     for (let step = level; step < before; step++) bases.pop();
 
     if (lane[row] === undefined) {
-      const ending = (feeds[row] ?? []).filter(({ row: source }) => source < row && lastOf(source) === row && depth[source] === level);
-      const own = Math.min(...ending.map(({ row: source }) => lane[source] ?? Infinity));
+      const above = (feeds[row] ?? []).map((end) => end.row).filter((source) => source < row);
+      const ending = above.filter((source) => lastOf(source) === row && depth[source] === level);
+      const own = Math.min(...ending.map((source) => lane[source] ?? Infinity));
       take(own < Infinity ? own : free(row), row, row);
     }
     // What it takes from below comes up on a lane that begins here.

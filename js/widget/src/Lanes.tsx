@@ -47,7 +47,8 @@ export function Lanes({ store, row, index }: Props) {
       [false, true].map((indirect) => {
         const some = pieces.filter((piece, i) => drawn[i] === look && piece.indirect === indirect);
         const d = [...new Set(some.map(draw))].join(""); // Lanes that share a place are one line.
-        return d && <path key={`${look}${indirect}`} class={`ke-line ke-line-${look}${indirect ? " ke-indirect" : ""}`} d={d} />;
+        const style = `ke-line ke-line-${look}${indirect ? " ke-indirect" : ""}`;
+        return d && <path key={style} class={style} d={d} />;
       }),
     );
 
@@ -93,16 +94,25 @@ function Node({ row, x }: { row: Row; x: number }) {
   );
 }
 
+const RELATIONS: Record<Relation, string> = {
+  "": "",
+  self: "",
+  feeds: "↓ feeds it",
+  leads: "↓ leads to it",
+  takes: "↑ takes it",
+  follows: "↑ follows it",
+};
+
 /** Marks the rows at the other ends of the edges that are lit. */
 export function LaneMark({ store, index }: { store: Store; index: number }) {
   const view = store.lanes;
   const relation = useMemo(() => computed(() => view.relation(index)), [view, index]).value;
-  if (relation !== "feeds" && relation !== "takes") return null;
-  return (
+  const text = RELATIONS[relation];
+  return text ? (
     <span class={`ke-mark ke-lane-mark ke-lane-mark-${relation}`} aria-hidden="true">
-      {relation === "feeds" ? "↓ feeds it" : "↑ takes it"}
+      {text}
     </span>
-  );
+  ) : null;
 }
 
 /** The row whose edges are to be lit: the one under the pointer, or in the lanes the one that the line comes from. */

@@ -112,11 +112,7 @@ export function Layers({ store }: { store: Store }) {
   /** Keys follow the treegrid pattern: left and right fold, and walk a row's own controls. */
   function onKeyDown(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
-    if (!active || target instanceof HTMLInputElement) return;
-    if (target.closest(".ke-detail")) {
-      if (event.key === "Escape") closeDetail(active.path);
-      return;
-    }
+    if (!active || target instanceof HTMLInputElement || target.closest(".ke-detail")) return;
     const onRow = target.getAttribute("role") === "row";
     if (!handleKey(event, active, target, onRow)) return;
     event.preventDefault();
@@ -124,11 +120,6 @@ export function Layers({ store }: { store: Store }) {
 
   function openMenu(path: string): void {
     if (store.part === "editor") store.menu.value = path;
-  }
-
-  function closeDetail(path: string): void {
-    store.opened.value = null;
-    store.focusWanted.value = path;
   }
 
   function handleKey(event: KeyboardEvent, row: Row, target: HTMLElement, onRow: boolean): boolean {

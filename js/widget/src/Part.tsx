@@ -20,7 +20,7 @@ interface Props {
 }
 
 /** A trait that only one part has, as it is now. */
-export function useTrait<K extends keyof Traits>(store: Store, name: K): Traits[K] | undefined {
+function useTrait<K extends keyof Traits>(store: Store, name: K): Traits[K] | undefined {
   const [value, setValue] = useState(store.host.get(name));
   useEffect(() => followTraits(store.host, [name], () => setValue(store.host.get(name))), [store, name]);
   return value;

@@ -62,7 +62,11 @@ export function PlanLines({ plan, refusal, limit }: { plan: Plan | null; refusal
               </ul>
             </div>
           ))}
-          {plan.ok && plan.code && <code class="ke-plan-code">{shortened(plan.code, limit * 80)}</code>}
+          {plan.ok && plan.code && (
+            <code class="ke-plan-code" dir="ltr">
+              {shortened(plan.code, limit * 80)}
+            </code>
+          )}
         </>
       )}
     </>

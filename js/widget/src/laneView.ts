@@ -20,8 +20,8 @@ interface List {
   active: ReadonlySignal<string | null>;
 }
 
-/** How a row stands to the one that is looked at. */
-export type Relation = "" | "self" | "feeds" | "takes";
+/** How a row stands to the one that is looked at: `leads` and `follows` are `feeds` and `takes` by way of others. */
+export type Relation = "" | "self" | "feeds" | "leads" | "takes" | "follows";
 
 /** The lanes of one list, and whose edges are lit. */
 export class LaneView {
@@ -73,8 +73,10 @@ export class LaneView {
     if (looked < 0) return "";
     if (looked === row) return "self";
     const { feeds, fed } = this.layout.value;
-    if (feeds[looked]?.some((end) => end.row === row)) return "feeds";
-    return fed[looked]?.some((end) => end.row === row) ? "takes" : "";
+    const above = feeds[looked]?.find((end) => end.row === row);
+    if (above) return above.indirect ? "leads" : "feeds";
+    const below = fed[looked]?.find((end) => end.row === row);
+    return !below ? "" : below.indirect ? "follows" : "takes";
   }
 
   /** The row that feeds a row, or that it feeds: the next one, or the `last`. -1 where there is none. */
