@@ -370,10 +370,23 @@ def _check_named(value: Mapping[str, Any]) -> None:
             )
     elif _registered(value.get("registered_name", name)) is not None:
         return  # Keras takes that, whatever else is told
+    elif name == "__numpy__":
+        _check_array(value.get("config"))
     elif not isinstance(name, str) or name in _CODE or _is_reserved(name):
         raise EditError("Functions and layers that hold code cannot be given as data.")
     elif module is not None and not _is_keras(module, name):
         raise EditError(f"Nothing is taken from the module {module!r:.80}.")
+
+
+def _check_array(config: Any) -> None:
+    """Refuses an array of objects, or of a dtype that Keras would not write."""
+    dtype = config.get("dtype") if isinstance(config, Mapping) else None
+    try:
+        known = isinstance(dtype, str) and keras.backend.standardize_dtype(dtype) == dtype
+    except ValueError:
+        known = False
+    if not known:
+        raise EditError(f"There is no dtype {dtype!r:.80} for an array in the arguments.")
 
 
 def _is_reserved(name: str) -> bool:

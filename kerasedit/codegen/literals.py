@@ -465,9 +465,9 @@ def config_code(value: Any) -> str | None:
         inner = value.get("config")
         if isinstance(inner, str):  # a function by its registered name
             return repr(inner)
-        given = {
-            k: v for k, v in (inner or {}).items() if v is not None and k not in ("name", "dtype")
-        }
+        if not isinstance(inner, Mapping):  # whatever somebody typed
+            inner = {}
+        given = {k: v for k, v in inner.items() if v is not None and k not in ("name", "dtype")}
         arguments = ", ".join(f"{k}={config_code(v)}" for k, v in given.items())
         module = str(value.get("module") or _module_of(value["class_name"]))
         name = f"keras.{module.removeprefix('keras.')}.{value['class_name']}"

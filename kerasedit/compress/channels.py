@@ -258,7 +258,7 @@ class Tracker:
                 view.check(found)
         except Unknown as problem:
             return view.stopped(str(problem), outputs)
-        except (AssertionError, LookupError, TypeError, ValueError):
+        except (AssertionError, AttributeError, LookupError, TypeError, ValueError):
             return view.stopped("it is called in a way that is not known", outputs)
         if spec.net is None:
             self.mention(spec.id, view.labels, found)

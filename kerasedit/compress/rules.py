@@ -6,7 +6,7 @@ which weight belongs to which channels, and which arguments count them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,11 @@ def _for_ops(*names: str) -> Callable[[Rule], Rule]:
         return rule
 
     return enter
+
+
+def _of_keras(data: Mapping[str, Any]) -> bool:
+    """Whether what was serialized is of Keras itself."""
+    return str(data.get("module")).startswith("keras.")
 
 
 def is_array(label: Label) -> bool:
@@ -83,7 +88,7 @@ ELEMENTWISE = {
 def _activation(view: CallView, label: Label, name: str = "activation") -> None:
     """Stops an axis over which a layer's activation may do more than take each value by itself."""
     given = view.config.get(name)
-    if isinstance(given, dict) and given.get("module", "").startswith("keras."):
+    if isinstance(given, dict) and _of_keras(given):
         inner = given.get("class_name")
         if inner in ("ReLU", "LeakyReLU", "ELU") or str(inner).lower() in ELEMENTWISE:
             return
@@ -111,7 +116,11 @@ def _activation_layer(view: CallView) -> Sequence[Labels]:
     "StochasticDepth",
 )  # fmt: skip
 def _pass(view: CallView) -> Sequence[Labels]:
-    return [_only(view)]
+    labels = _only(view)
+    for label, size in zip(labels, view.config.get("noise_shape") or (), strict=False):
+        if size not in (None, 1):
+            view.stop(label, f"'{view.path}' has a noise_shape for it")
+    return [labels]
 
 
 @_for("Softmax")
@@ -523,7 +532,7 @@ def _recurrent(view: CallView) -> Sequence[Labels]:
 @_for("RNN")
 def _recurrent_of_cell(view: CallView) -> Sequence[Labels]:
     cell = view.config["cell"]
-    if cell.get("class_name") not in _CELLS or not cell.get("module", "").startswith("keras."):
+    if cell.get("class_name") not in _CELLS or not _of_keras(cell):
         raise Unknown("it is not known what its cell does with channels")
     out = _cell(view.within("cell", "config"), _CELLS[cell["class_name"]])
     view.owns(out)
@@ -536,20 +545,19 @@ def _bidirectional(view: CallView) -> Sequence[Labels]:
     for key in ("layer", "backward_layer"):
         inner = view.config[key]
         kind, config = inner.get("class_name"), inner["config"]
-        if kind not in _GATES or not inner.get("module", "").startswith("keras."):
+        if kind not in _GATES or not _of_keras(inner):
             raise Unknown(f"it is not known what its {kind} does with channels")
         if config.get("return_state") or len(view.labels) != 1:
             raise Unknown("it hands states on")
         outs.append(_cell(view.within(key, "config", under=f"{config['name']}/"), _GATES[kind]))
     mode = view.config.get("merge_mode")
     each = [_run(view.within("layer", "config"), out)[0] for out in outs]
+    # Keras takes both ways to be of one size, also where they stand beside each other.
+    both = view.tracker.join(*outs)
     if mode is None:
-        view.owns(outs[0])
+        view.owns(both)
         return each
-    if mode == "concat":
-        out: Label = np.concatenate(outs)
-    else:
-        out = view.tracker.join(*outs)
+    out = np.concatenate(outs) if mode == "concat" else both
     view.owns(out)
     return [(*each[0][:-1], out)]
 
@@ -616,7 +624,7 @@ def _convolutional_recurrent(view: CallView) -> Sequence[Labels]:
 @_for("TimeDistributed")
 def _time_distributed(view: CallView) -> Sequence[Labels]:
     inner = view.config["layer"]
-    if inner.get("class_name") != "Dense" or not inner.get("module", "").startswith("keras."):
+    if inner.get("class_name") != "Dense" or not _of_keras(inner):
         raise Unknown(f"it is not known what its {inner.get('class_name')} does with channels")
     return _dense(view.within("layer", "config"))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -183,7 +183,7 @@ def _save(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, 
     path = message.get("path")
     if not isinstance(path, str) or not path.strip() or "\0" in path:
         raise EditError("'path' must be the name of a file.")
-    if Path(path).exists() and message.get("overwrite") is not True:
+    if os.path.exists(path) and message.get("overwrite") is not True:
         raise Taken(f"The file '{path}' exists.", "file")
     editor.save(path)
     return {"path": path}, []

@@ -111,31 +111,6 @@ def test_a_model_that_changes_under_ones_hands(shared: Lab, widget: Locator) -> 
     shared.cells_done()
 
 
-def test_a_kernel_that_dies(lab: Lab) -> None:
-    lab.new_notebook(name="dies.ipynb")
-    widget = region(lab.run_cell(BUILD, timeout=120_000))
-    toggle(widget, "conv").click()
-    confirmed(widget, "conv", "false")
-
-    lab.run_cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", wait=False)
-    dialog = lab.page.get_by_role("dialog").filter(has_text="appears to have died")
-    dialog.get_by_role("button", name="Ok").click(timeout=60_000)
-    lab.kernel_idle()
-
-    row(widget, "pool").hover()
-    expect(messages(widget)).to_contain_text("not live")
-    expect(toggle(widget, "conv")).to_have_attribute("aria-checked", "false")
-    for path in NAMES.split():
-        expect(row(widget, path)).to_be_visible()
-    expect(button(widget, "Hand back")).to_be_disabled()
-
-    # Run again, the cell shows a widget that lives.
-    again = region(lab.run_again(0))
-    toggle(again, "conv").click()
-    confirmed(again, "conv", "false")
-    assert frozen(lab) == "conv"
-
-
 # --- Cells and views ------------------------------------------------------------------------------
 
 
@@ -253,7 +228,46 @@ def test_a_narrow_column_and_a_scrolled_output(shared: Lab, widget: Locator) -> 
     expect(row(narrow, "dropout")).to_have_count(0)
 
 
-# --- Pages ----------------------------------------------------------------------------------------
+def test_an_alert_of_a_training_is_dismissed(shared: Lab, widget: Locator) -> None:
+    shared.run_cell(
+        "ed.model.compile('adam', 'mse')\n"
+        "ed.model.fit(image * np.nan, np.ones((4, 10)), verbose=0, callbacks=[ed.live()])"
+    )
+    training = widget.get_by_role("region", name="Training")
+    alerts = training.get_by_role("alert")
+    expect(alerts.first).to_contain_text("NaN")
+    shared.screenshots("session-alert", widget)
+    training.get_by_role("button", name=re.compile("^Dismiss: ")).first.click()
+    expect(alerts).to_have_count(0)
+    expect(training).to_contain_text("Trained")
+
+
+# --- Kernels and pages of their own, whose end ends the shared kernel too --------------------------
+
+
+def test_a_kernel_that_dies(lab: Lab) -> None:
+    lab.new_notebook(name="dies.ipynb")
+    widget = region(lab.run_cell(BUILD, timeout=120_000))
+    toggle(widget, "conv").click()
+    confirmed(widget, "conv", "false")
+
+    lab.run_cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", wait=False)
+    dialog = lab.page.get_by_role("dialog").filter(has_text="appears to have died")
+    dialog.get_by_role("button", name="Ok").click(timeout=60_000)
+    lab.kernel_idle()
+
+    row(widget, "pool").hover()
+    expect(messages(widget)).to_contain_text("not live")
+    expect(toggle(widget, "conv")).to_have_attribute("aria-checked", "false")
+    for path in NAMES.split():
+        expect(row(widget, path)).to_be_visible()
+    expect(button(widget, "Hand back")).to_be_disabled()
+
+    # Run again, the cell shows a widget that lives.
+    again = region(lab.run_again(0))
+    toggle(again, "conv").click()
+    confirmed(again, "conv", "false")
+    assert frozen(lab) == "conv"
 
 
 def test_two_pages_on_one_kernel_each_see_their_rows_train(lab: Lab) -> None:
@@ -290,20 +304,6 @@ def test_two_pages_on_one_kernel_each_see_their_rows_train(lab: Lab) -> None:
         expect(two.get_by_role("region", name="Training")).to_contain_text("Trained")
     finally:
         second.page.close()
-
-
-def test_an_alert_of_a_training_is_dismissed(shared: Lab, widget: Locator) -> None:
-    shared.run_cell(
-        "ed.model.compile('adam', 'mse')\n"
-        "ed.model.fit(image * np.nan, np.ones((4, 10)), verbose=0, callbacks=[ed.live()])"
-    )
-    training = widget.get_by_role("region", name="Training")
-    alerts = training.get_by_role("alert")
-    expect(alerts.first).to_contain_text("NaN")
-    shared.screenshots("session-alert", widget)
-    training.get_by_role("button", name=re.compile("^Dismiss: ")).first.click()
-    expect(alerts).to_have_count(0)
-    expect(training).to_contain_text("Trained")
 
 
 def test_a_notebook_that_is_opened_when_its_kernel_is_gone(lab: Lab) -> None:

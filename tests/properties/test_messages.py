@@ -100,7 +100,8 @@ def message_kinds() -> list[dict[str, Any]]:
         {"edit": "unfreeze", "targets": ["**"]},
         {"edit": "freeze_up_to", "target": "flat"},
         {"edit": "trim", "target": "flat"},
-        {"edit": "configure", "target": "conv", "changes": {"strides": 2}, "on_mismatch": "slice"},
+        {"edit": "configure", "target": "conv", "config": {"strides": 2}, "on_mismatch": "slice"},
+        {"edit": "configure", "target": "side", "config": conv["config"], "on_mismatch": "reinit"},
         {"edit": "scale_weights", "target": "head", "factor": 0.5},
         {"edit": "transaction", "label": "two", "edits": [{"edit": "remove", "target": "flat"}]},
     ]
@@ -115,6 +116,8 @@ def message_kinds() -> list[dict[str, Any]]:
         {"query": "moments", "paths": ["conv"], "step": 3},
         {"query": "watch", "paths": ["conv"]},
         {"action": "drawn"},
+        {"query": "detail", "path": "conv", "bins": 32},
+        {"query": "arguments", "path": "inner/relu"},
         {"query": "palette"},
         {"query": "code"},
         {"query": "ping"},

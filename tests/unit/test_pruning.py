@@ -52,7 +52,7 @@ def test_to_single_channels(name: str) -> None:
     source = make()
     ed = Editor(source).prune_channels("**", fraction=0.999)
     check_pruned(source, ed.model, batch())
-    if name not in ("both_ways", "grouped", "reshaped"):  # one each way, of each group, of a row
+    if name not in ("grouped", "reshaped"):  # one of each group, of a row
         assert all(g.channels == 1 for g in ed.channel_groups() if g.prunable)
 
 
@@ -114,6 +114,7 @@ def test_channels_first() -> None:
         ("nested", [("stem", "block/conv1"), ("block/conv",), ("tail/hidden",)]),
         ("raw_operations", [("a", "b"), ("c",)]),
         ("states", [("enc", "dec"), ("gru",)]),
+        ("both_ways", [("concat",), ("sum",), ("mul",)]),
         ("dense", [("a",), ("b",)]),
     ],
 )
@@ -451,6 +452,25 @@ def test_other_edits_go_on_from_it() -> None:
     ed.prune_channels("in1", drop=[0])
     assert ed.model.get_layer("new").gamma.shape == (1,)
     assert out(ed.model, data(2, 8, 8, 3))[0].shape == (2, 2)
+
+
+def test_the_difference_is_told() -> None:
+    ed = Editor(ZOO["residual"][0]()).prune_channels("in1", drop=[0])
+    told = str(ed.diff())
+    assert "filters" in told
+    assert "in1" in told
+    assert "bn1" in told
+    assert "stem" not in told
+
+
+def test_noise_of_a_given_shape_stops_a_group() -> None:
+    x = keras.Input((3, 4))
+    h = layers.Dense(6, name="a")(x)
+    h = layers.Dropout(0.5, noise_shape=(None, 1, 6), name="drop")(h)
+    h = layers.Dense(6, name="b")(h)
+    h = layers.Dropout(0.5, noise_shape=(None, 3, 1))(h)
+    groups = Editor(keras.Model(x, layers.Dense(2, name="top")(h))).channel_groups()
+    assert [(g.path, g.prunable) for g in groups] == [("a", False), ("b", True), ("top", False)]
 
 
 def test_a_plan_changes_nothing() -> None:

@@ -466,6 +466,17 @@ def test_other_messages_are_refused(ed: Editor, message: dict[str, Any]) -> None
         {"kernel_initializer": {"module": "builtins", "class_name": "eval", "config": {}}},
         {"kernel_initializer": {"class_name": "__lambda__", "config": {"value": "x"}}},
         {"kernel_initializer": {"class_name": "Lambda", "config": {}}},
+        {
+            "kernel_initializer": {
+                "class_name": "HeNormal",
+                "config": {
+                    "seed": {
+                        "class_name": "__numpy__",
+                        "config": {"value": [None], "dtype": "object"},
+                    }
+                },
+            }
+        },
         {"filters": "many"},
         {"filters": 10**30},
         {"nonsense": 1},
