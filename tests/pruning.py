@@ -16,17 +16,29 @@ from tests.models import data, out, whole
 def distinct(model: keras.Model, seed: int = 0) -> keras.Model:
     """Gives every weight values that are all different, so that what is left tells where it was."""
     random = np.random.default_rng(seed)
+    single = set(_of_single_channels(model))
     for weight in model.weights:
         if "int" in str(weight.dtype):
             continue
         size = int(np.prod(weight.shape))
-        fan = max(1.0, size / max(1, weight.shape[-1] if weight.shape else 1))
         values = (np.arange(size) + 0.37) / size - 0.5
-        values *= 2 if "variance" in weight.path else 2.0 / fan**0.5
-        if "variance" in weight.path:
-            values += 1.5
+        if len(weight.shape) > 1:  # so that what goes in reaches what comes out
+            fan = np.prod(weight.shape[:-2] if id(weight) in single else weight.shape[:-1])
+            values *= 2 * (6 / fan) ** 0.5
+        elif any(name in weight.path for name in ("variance", "gamma", "scale")):
+            values += 1.0
         weight.assign(random.permutation(values).reshape(weight.shape).astype("float32"))
     return model
+
+
+def _of_single_channels(model: Any) -> list[int]:
+    """The kernels that take each channel for itself."""
+    found: list[int] = []
+    for layer in getattr(model, "layers", ()):
+        found += _of_single_channels(layer)
+        if isinstance(layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
+            found.append(id(layer.kernel))
+    return found
 
 
 def zeroed(source: keras.Model, pruned: keras.Model) -> keras.Model:

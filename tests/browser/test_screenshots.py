@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .lab import DARK, Lab
-from .widget import button, region, row, toggle
+from .lab import DARK, LIGHT, Lab
+from .widget import button, palette, region, row, toggle
 
 BUILD = """
 import keras, kerasedit
@@ -56,3 +56,17 @@ def test_pictures_of_the_widget(lab: Lab) -> None:
     lab.screenshot("widget-light", widget)
     lab.set_theme(DARK)
     lab.screenshot("widget-dark", widget)
+    lab.set_theme(LIGHT)
+    button(widget, "Changes").click()
+    expect(widget.get_by_role("button", name="Undo to 0", exact=True)).to_be_visible()
+    lab.page.mouse.move(0, 0)
+    lab.screenshots("widget-changes", widget)
+    button(widget, "Changes").click()
+    button(widget, "Details of hidden").click()
+    expect(widget.get_by_role("img", name="Weights of hidden/kernel:")).to_be_visible()
+    lab.page.mouse.move(0, 0)
+    lab.screenshots("widget-detail", widget)
+    button(widget, "Details of hidden").click()
+    dialog = palette(widget, "Insert after flatten", "Dropout", rate="0.5")
+    expect(button(dialog, "Apply")).to_be_enabled()
+    lab.screenshots("widget-palette", dialog)

@@ -124,6 +124,7 @@ export function Flags({ store }: { store: Store }) {
   const { rows, selected } = store.bulk.value;
   const what = plural(rows.length, selected ? "selected layer" : "layer");
   const nothing = store.dead.value || rows.length === 0;
+  const chosen = selected ? "selected" : "shown";
   const which = selected ? what : `${what} that the list shows`;
   const targets = () => rows.map((row) => row.path);
   return (
@@ -136,7 +137,7 @@ export function Flags({ store }: { store: Store }) {
         foretelling={foretelling(store, () => ({ edit: "freeze", targets: targets() }))}
         onClick={() => void store.setTrainable(rows, false)}
       >
-        Freeze shown
+        Freeze {chosen}
       </Button>
       <Button
         label="Unfreeze shown"
@@ -146,7 +147,7 @@ export function Flags({ store }: { store: Store }) {
         foretelling={foretelling(store, () => ({ edit: "unfreeze", targets: targets() }))}
         onClick={() => void store.setTrainable(rows, true)}
       >
-        Unfreeze shown
+        Unfreeze {chosen}
       </Button>
     </div>
   );

@@ -204,7 +204,8 @@ function NameField({ store, row }: { store: Store; row: Row }) {
       autocomplete="off"
       defaultValue={row.name}
       onKeyDown={(event) => {
-        if (event.key === "Enter") void store.rename(row, event.currentTarget.value.trim());
+        const refused = event.currentTarget.getAttribute("aria-invalid") === "true";
+        if (event.key === "Enter" && !refused) void store.rename(row, event.currentTarget.value.trim());
         if (event.key === "Escape") void store.rename(row, row.name);
       }}
       onInput={(event) => {
@@ -259,7 +260,10 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
             label={`Remove ${path}`}
             icon="remove"
             foretelling={foretelling(store, () => removal([path]))}
-            onClick={() => store.remove([path])}
+            onClick={(event) => {
+              // The second click of two falls on the row that has moved up.
+              if (event.detail < 2) store.remove([path]);
+            }}
           />
         </>
       )}

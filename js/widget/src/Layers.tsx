@@ -83,7 +83,8 @@ export function Layers({ store }: { store: Store }) {
   }, [store]);
 
   function focusRow(): void {
-    scroller.current?.querySelector<HTMLElement>("[role=row][tabindex='0']")?.focus({ preventScroll: true });
+    const row = scroller.current?.querySelector<HTMLElement>("[role=row][tabindex='0']");
+    (row ?? scroller.current)?.focus({ preventScroll: true });
   }
 
   function point(event: MouseEvent): void {
@@ -208,6 +209,7 @@ export function Layers({ store }: { store: Store }) {
   }
 
   function onScroll(event: Event): void {
+    store.lanes.point(null); // The row that the pointer came upon is no longer under it.
     const top = (event.currentTarget as HTMLElement).scrollTop;
     scrollTop.value = top;
     first.value = Math.floor(places.at(top) / STEP) * STEP;
@@ -243,6 +245,7 @@ export function Layers({ store }: { store: Store }) {
           class="ke-grid"
           role="treegrid"
           aria-label="Layers"
+          tabIndex={-1}
           aria-rowcount={rows.length}
           aria-multiselectable={true}
           style={{ maxHeight: places.opened < 0 ? places.limit : places.window }}
