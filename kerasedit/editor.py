@@ -379,7 +379,9 @@ class Editor(EditMethods["Editor"]):
     def _make(self, graph: ModelGraph) -> Built:
         """A model of its own, with the latest values that layers of a graph have."""
         _keras.sync_state(self._copy.latest)
-        return build_model(graph, lambda layer: self._copy.state(graph, layer), self._custom_objects)
+        return build_model(
+            graph, lambda layer: self._copy.state(graph, layer), self._custom_objects
+        )
 
     def _look(self, graph: ModelGraph, layer: LayerId, index: int) -> np.ndarray:
         """The latest value of a variable of a graph, which may be one in the making."""

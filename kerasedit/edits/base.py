@@ -461,7 +461,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (lambda v: _is_channels(v), "a list of whole numbers, or an object of such lists"),
     "fraction": (lambda v: v is None or _is_number(v), "a number"),
     "params": (lambda v: v is None or _is_number(v), "a number"),
-    "criterion": (lambda v: isinstance(v, str) or _are(_is_number, v), "a text or a list of numbers"),
+    "criterion": (
+        lambda v: isinstance(v, str) or _are(_is_number, v),
+        "a text or a list of numbers",
+    ),
     "multiple_of": (lambda v: _is_int(v), "a whole number"),
     "scope": (lambda v: v in ("layer", "global"), "'layer' or 'global'"),
     "seed": (lambda v: v is None or _is_int(v), "a whole number"),

@@ -323,8 +323,7 @@ class _Inference:
             return
         pairs = _paired(old, found)
         if self.on_mismatch == "error" and any(
-            before is not None and left[old.index(before)] != after.shape
-            for before, after in pairs
+            before is not None and left[old.index(before)] != after.shape for before, after in pairs
         ):
             raise ShapeMismatch(self._describe_mismatch(path, pairs), of_weights=True)
         origins: dict[int, Origin] = {}
