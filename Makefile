@@ -52,7 +52,7 @@ test-js: js/node_modules/.stamp
 	npm --prefix js test
 
 test-py: setup chromium
-	$(BIN)/python -m pytest $(TIER) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TIER) $(ARGS)
 
 # What does not depend on the backend, on JAX. As many generated examples as in `make test`.
 test-jax: setup .venv/.stamp-jax
