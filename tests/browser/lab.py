@@ -157,7 +157,8 @@ def jupyter_server(home: Path, root: Path, lab: Path | None = None) -> Iterator[
     """
     port = free_port()
     server = Jupyter(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, home)
-    log = ARTIFACTS / ("jupyterlab.log" if lab is None else f"jupyterlab-{lab.name}.log")
+    # Several may run at a time.
+    log = ARTIFACTS / f"{'jupyterlab' if lab is None else lab.name}-{port}.log"
     command = [
         *(sys.executable, "-m", "jupyterlab"),
         "--no-browser",
