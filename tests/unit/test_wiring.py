@@ -728,7 +728,6 @@ def test_set_input_keeps_a_fixed_batch() -> None:
         {"dtype": "float33"},
         {"dtype": object()},
     ],
-    ids=str,
 )
 def test_inputs_that_are_none(given: dict[str, Any]) -> None:
     refused(Editor(models.chain()), EditError, "", lambda e: e.set_input(**given))
@@ -945,7 +944,6 @@ def quiet(make: Callable[[], Any]) -> Any:
         {"metrics": {"top": ["mae", "mse"]}},
         {"loss_weights": [0.5], "loss": ["mse"]},
     ],
-    ids=str,
 )
 def test_an_added_output_has_no_loss_and_the_old_one_keeps_its_own(options: Any) -> None:
     model, x, y = compiled(models.fork(), **options), data(8, 4), data(8, 2, seed=5)
