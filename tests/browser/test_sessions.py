@@ -237,7 +237,11 @@ def test_an_alert_of_a_training_is_dismissed(shared: Lab, widget: Locator) -> No
     alerts = training.get_by_role("alert")
     expect(alerts.first).to_contain_text("NaN")
     shared.screenshots("session-alert", widget)
-    training.get_by_role("button", name=re.compile("^Dismiss: ")).first.click()
+    # Whether the loss is NaN too depends on how the processor compares NaN in a maximum.
+    for _ in range(alerts.count()):
+        left = alerts.count() - 1
+        training.get_by_role("button", name=re.compile("^Dismiss: ")).first.click()
+        expect(alerts).to_have_count(left)
     expect(alerts).to_have_count(0)
     expect(training).to_contain_text("Trained")
 

@@ -227,7 +227,9 @@ def storm(seed: int, count: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch)
             assert len(sent) == 1, message
             (answer,) = sent
             assert ("ok" in answer) != ("error" in answer), message
-            assert len(json.dumps(answer, allow_nan=False)) < 500_000
+            told = json.dumps(answer, allow_nan=False)
+            # Other packages may have registered any number of layers that the palette lists.
+            assert len(told) < 500_000 or answer["ok"].keys() == {"layers"}
             if "error" in answer:
                 assert not answer["error"]["message"].startswith("Something unexpected"), (
                     message,

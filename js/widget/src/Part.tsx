@@ -1,4 +1,5 @@
 // The parts of the editor that stand alone.
+import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { chosenWeights } from "../../shared/src/chosen";
@@ -90,6 +91,7 @@ export function WeightHistograms({ store }: Props) {
   const bins = useTrait(store, "bins") ?? 64;
   const rows = store.rows.value;
   const chosen = useMemo(() => chosenWeights(rows, paths), [rows, paths]);
+  const usual = useSignal(160);
   return (
     <Root store={store} label="Weight histograms">
       <header class="ke-bar">
@@ -114,7 +116,7 @@ export function WeightHistograms({ store }: Props) {
             <h3 dir="auto" title={row.title}>
               {row.path}
             </h3>
-            <Near>
+            <Near usual={usual}>
               <LayerWeights store={store} path={row.path} log={log} bins={bins} only={weights} />
             </Near>
           </section>
@@ -126,10 +128,13 @@ export function WeightHistograms({ store }: Props) {
   );
 }
 
-/** Of many, only those in sight or near it are drawn, and asked for; the others keep their place. */
-function Near({ children }: { children: ComponentChildren }) {
+/**
+ * Of many, only those in sight or near it are drawn, and asked for; the others keep their place. One that was never
+ * drawn takes the usual height, that of the tallest so far, so that the end of the list stays where it was scrolled to.
+ */
+function Near({ usual, children }: { usual: Signal<number>; children: ComponentChildren }) {
   const box = useRef<HTMLDivElement>(null);
-  const height = useRef(160);
+  const height = useRef(0);
   const [near, setNear] = useState(false);
   useEffect(() => {
     const node = box.current;
@@ -137,7 +142,10 @@ function Near({ children }: { children: ComponentChildren }) {
     const observer = new IntersectionObserver(
       (seen) => {
         const now = seen.at(-1)?.isIntersecting === true;
-        if (!now && node.firstChild) height.current = node.offsetHeight;
+        if (!now && node.firstChild) {
+          height.current = node.offsetHeight;
+          usual.value = Math.max(usual.peek(), height.current);
+        }
         setNear(now);
       },
       { root: node.closest(".ke-gallery"), rootMargin: "200px" },
@@ -146,7 +154,7 @@ function Near({ children }: { children: ComponentChildren }) {
     return () => observer.disconnect();
   }, []);
   return (
-    <div ref={box} style={near ? undefined : { height: height.current }}>
+    <div ref={box} style={near ? undefined : { height: height.current || usual.value }}>
       {near && children}
     </div>
   );
