@@ -646,7 +646,7 @@ class Editor(EditMethods["Editor"]):
             self._copy.set_flags(self._graph)
             self._copy.ready_optimizer()
             self._copy.run = None
-            self._monitor.end()
+            self._monitor.end(stopped=not run.finished)
             for work in run.rest():
                 try:
                     work()

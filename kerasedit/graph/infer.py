@@ -394,8 +394,8 @@ class _Inference:
             if a is not None and a.shape != b.shape
         )
         return (
-            f"The weights of layer '{path}' no longer fit: {changes}. Pass on_mismatch=\"reinit\" to "
-            'build them afresh, or on_mismatch="slice" to keep the overlapping part.'
+            f"The weights of layer '{path}' no longer fit: {changes}. Start them afresh "
+            '(on_mismatch="reinit") or copy the part that overlaps (on_mismatch="slice").'
         )
 
     # -- result ----------------------------------------------------------------------------------

@@ -202,6 +202,7 @@ class LiveEdit(keras.callbacks.Callback):
             metrics={},
             pending=(),
             tracing=self._trained.train_function is None,
+            stopped=False,
             alerts=(),
         )
 
@@ -216,6 +217,7 @@ class LiveEdit(keras.callbacks.Callback):
             return
         self._look(keep=True)
         self._apply(run, now=True)
+        run.finished = True
         self.editor.end_training(run)
 
     def _clean(self) -> None:

@@ -32,6 +32,7 @@ class State:
         metrics: the loss and metrics, so far in this epoch.
         pending: the layers whose flags were asked for and hold from a batch to come.
         tracing: whether the step under way is traced first, which takes its time.
+        stopped: whether an interrupt or an error ended it.
         alerts: what went wrong, in words, the latest last.
     """
 
@@ -44,6 +45,7 @@ class State:
     metrics: dict[str, float] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     tracing: bool = False
+    stopped: bool = False
     alerts: tuple[str, ...] = ()
 
 
@@ -229,10 +231,10 @@ class Monitor:
             self.history = LayerHistory()
             self.update(**vars(State()))
 
-    def end(self) -> None:
+    def end(self, *, stopped: bool) -> None:
         """Training is over."""
         if self._state.running:
-            self.update(running=False, pending=(), tracing=False)
+            self.update(running=False, pending=(), tracing=False, stopped=stopped)
 
 
 def _tell(show: Callable[[Any], Any], what: Any) -> None:

@@ -26,6 +26,9 @@ class Run:
         caller: the frame that runs the batches.
         queue_structure: keep edits of the structure for the end, instead of refusing them.
         done: called when it has ended.
+
+    Attributes:
+        finished: whether it came to its end; not so if an interrupt or an error ended it.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Run:
     ) -> None:
         self.thread = threading.get_ident()
         self.queue_structure = queue_structure
+        self.finished = False
         self._done = done
         self._caller: FrameType | None = caller
         self._lock = threading.Lock()

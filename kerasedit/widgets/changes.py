@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..differences.result import Diff, Item, Removed, WeightChange
 from ..errors import EditError
 from ..names import visible
+from .rows import make_ghosts
 
 if TYPE_CHECKING:
     from ..editor import Editor
@@ -81,6 +82,12 @@ def _row_of(editor: Editor, item: Item) -> str | None:
         while path and path not in editor.graph.by_path:
             path = path.rpartition("/")[0]
     return path if path in editor.graph.by_path else None
+
+
+def tell_removed(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
+    """The layers of the source that are gone."""
+    with editor.lock:
+        return {"revision": editor.revision, "rows": make_ghosts(editor)}, []
 
 
 def tell_code(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:

@@ -22,7 +22,7 @@ from ..training.watch import BINS, Moment
 from ..weights.histogram import pack, pooled
 from ..weights.looking import weights_named
 from .arguments import tell_arguments
-from .changes import tell_changes, tell_code, tell_diff
+from .changes import tell_changes, tell_code, tell_diff, tell_removed
 from .detail import tell_detail
 
 if TYPE_CHECKING:
@@ -282,6 +282,7 @@ _QUERIES = {
     "arguments": tell_arguments,
     "changes": tell_changes,
     "diff": tell_diff,
+    "removed": tell_removed,
     "code": tell_code,
     "ping": _ping,
 }

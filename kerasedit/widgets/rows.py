@@ -11,7 +11,7 @@ from ..graph.model_graph import Entry, LayerId, ModelGraph
 from ..handback import free_variable, user_namespace
 from ..palette import family_of
 from ..plan import count_bytes
-from ..summary import status
+from ..summary import removed, status, successors
 from ..training.monitor import State
 from ..views import LayerView, count_params, count_trainable, weights_under
 
@@ -35,6 +35,33 @@ def make_rows(editor: Editor) -> list[dict[str, Any]]:
         }
         for number, (entry, view) in enumerate(zip(graph.entries, editor.layers, strict=True))
     ]
+
+
+def make_ghosts(editor: Editor) -> list[dict[str, Any]]:
+    """What was taken out of the source, each with the row that it would stand behind."""
+    source, graph = editor.source_graph, editor.graph
+    left, last = successors(source, graph), None
+    ghosts = set(removed(source, left))
+    told = []
+    for entry in source.entries:
+        if entry not in ghosts:
+            last = left.get(entry.layer, last)
+            continue
+        spec = source.layers[entry.layer]
+        params = sum(math.prod(w.shape) for _, w in weights_under(source, entry.layer))
+        told.append(
+            {
+                "path": entry.path,
+                "name": spec.name,
+                "level": entry.level,
+                "class_name": spec.cls.__name__,
+                "family": family_of(spec.cls, spec.kind),
+                "params": params,
+                "parent": left.get(entry.owner),
+                "after": last,
+            }
+        )
+    return told
 
 
 def make_patch(before: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[Any]:

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Position, expect
 
 from .lab import DARK, LIGHT, Jupyter, Lab, open_lab
+from .test_accessibility import AXE, check
 from .widget import apply, button, messages, palette, python, region, row, toggle
 
 BUILD = """
@@ -396,7 +397,7 @@ def test_the_filter_knows_words(lab: Lab) -> None:
         "is:nested relu": ["block/relu"],
     }.items():
         box.fill(text)
-        expect(messages(widget)).to_contain_text(f"The filter shows {len(found)} of 15 layers")
+        expect(messages(widget)).to_contain_text(f"The filter shows {len(found)} of 15 rows")
         assert rows(widget) == found
 
     # Nobody has to know them.
@@ -422,3 +423,96 @@ def test_the_filter_knows_words(lab: Lab) -> None:
     expect(button(widget, "Filter by")).to_be_focused()
     assert rows(widget) == ["conv", "left", "right"]
     assert shown.python("print(ed.revision, len(ed.history))") == "2 2"
+
+
+def test_layers_that_were_removed_are_shown_when_asked_for(lab: Lab) -> None:
+    shown = show(lab, "ed.remove('block/relu')")
+    widget, keys = shown.widget, lab.page.keyboard
+    button(widget, "Unfold block").click()
+    button(widget, "Filter by").click()
+    item = widget.get_by_role("menuitemcheckbox", name="Layers that were removed")
+    item.click()
+    expect(item).to_have_attribute("aria-checked", "true")
+    keys.press("Escape")
+    gone = row(widget, "Removed block/relu")
+    expect(gone).to_contain_text("relu")
+    expect(gone.get_by_role("button")).to_have_count(0)
+
+    # The next one follows at once; the keyboard passes both by.
+    button(widget, "Remove drop").click()
+    expect(row(widget, "Removed drop")).to_contain_text("removed")
+    assert rows(widget)[8:] == [
+        "Removed drop",
+        *("block", "block/part", "block/first", "Removed block/relu", "head"),
+    ]
+    lab.page.add_script_tag(path=AXE)
+    check(lab, "removed layers are shown")
+    lab.screenshots("removed", widget)
+    row(widget, "hidden").click(position=FREE)
+    keys.press("ArrowDown")
+    expect(row(widget, "block")).to_be_focused()
+    keys.press("ArrowUp")
+    expect(row(widget, "hidden")).to_be_focused()
+    keys.press("Control+a")
+    expect(widget.get_by_role("group", name="Selection")).to_contain_text("12 selected")
+    row(widget, "Removed drop").click(position=FREE)
+    expect(widget.get_by_role("group", name="Selection")).to_contain_text("12 selected")
+
+    # A filter picks among them, and those that come back are what they were.
+    box = widget.get_by_role("searchbox", name="Filter layers")
+    box.fill("drop")
+    expect(row(widget, "hidden")).to_have_count(0)
+    assert rows(widget) == ["Removed drop"]
+    expect(messages(widget)).to_contain_text("The filter shows 0 of 12 rows")
+    box.fill("")
+    shown.python("ed.undo(2)")
+    expect(row(widget, "block/relu")).to_be_visible()
+    expect(gone).to_have_count(0)
+    expect(row(widget, "Removed drop")).to_have_count(0)
+
+
+def test_from_the_filter_to_the_list_and_back(lab: Lab) -> None:
+    """By keyboard; what is selected stays in sight, and several switch as one."""
+    shown = show(lab)
+    widget, keys = shown.widget, lab.page.keyboard
+    box = widget.get_by_role("searchbox", name="Filter layers")
+    box.fill("type:Conv2D")
+    expect(row(widget, "pool")).to_have_count(0)
+    box.press("ArrowDown")
+    expect(row(widget, "conv")).to_be_focused()
+    keys.press("Shift+ArrowDown")
+    expect(row(widget, "left")).to_be_focused()
+    keys.press("Space")
+    for path in ("conv", "left"):
+        expect(toggle(widget, path)).to_have_attribute("aria-checked", "false")
+        expect(toggle(widget, path)).to_have_attribute("aria-busy", "false")
+    expect(toggle(widget, "right")).to_have_attribute("aria-checked", "true")
+    assert shown.python("labels()") == """["freeze 'conv', 'left'"]"""
+
+
+def test_a_selected_row_stays_in_sight_when_the_filter_goes(lab: Lab) -> None:
+    widget = region(
+        lab.run_cell(
+            "chain = [layers.Dense(4, name=f'dense{n}') for n in range(300)]\n"
+            "kerasedit.Editor(keras.Sequential([keras.Input((4,)), *chain]))",
+            timeout=120_000,
+        )
+    )
+    box = widget.get_by_role("searchbox", name="Filter layers")
+    box.fill("dense277")
+    row(widget, "dense277").click(position=FREE)
+    box.fill("")
+    expect(row(widget, "dense276")).to_be_visible()
+    expect(row(widget, "dense277")).to_be_in_viewport()
+
+
+def test_details_name_what_a_layer_takes_and_feeds(lab: Lab) -> None:
+    shown = show(lab)
+    widget = shown.widget
+    button(widget, "Details of add").click()
+    details = widget.get_by_role("gridcell", name="Details of add", exact=True)
+    expect(details).to_contain_text("Takes")
+    for path in ("left", "right", "flat"):
+        expect(button(details, f"Go to {path}")).to_be_visible()
+    button(details, "Go to flat").click()
+    expect(row(widget, "flat")).to_be_focused()

@@ -241,7 +241,7 @@ def test_a_variable_is_only_replaced_when_asked_to(shown: Shown) -> None:
     hand_back(widget, "number")
     expect(alert).to_contain_text("number")
     expect(button(alert, "Replace variable")).to_have_count(0)
-    button(alert, "Keep variable").click()
+    button(alert, "Choose another name").click()
     assert shown.python("print(number)") == "7"
 
     hand_back(widget, "not a name")

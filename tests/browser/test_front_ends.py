@@ -111,7 +111,7 @@ def test_a_click_holds_while_the_cell_runs(page: Lab, front_end: str, kernel: st
     advances(widget)
     page.interrupt()
     page.cells_done()
-    expect(widget.get_by_role("region", name="Training")).to_contain_text("Trained")
+    expect(widget.get_by_role("region", name="Training")).to_contain_text("Stopped")
     told = python(
         page,
         "import ipykernel\n"

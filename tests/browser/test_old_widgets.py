@@ -149,7 +149,7 @@ def test_old_widgets(page: Classic) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     widget.screenshot(path=SCREENSHOTS / "old-widgets.png")
     page.page.evaluate("() => IPython.notebook.kernel.interrupt()")
-    expect(widget.get_by_role("region", name="Training")).to_contain_text("Trained")
+    expect(widget.get_by_role("region", name="Training")).to_contain_text("Stopped")
 
     # The kernel goes.
     page.page.evaluate("() => IPython.notebook.kernel.restart()")

@@ -305,7 +305,7 @@ def test_two_pages_on_one_kernel_each_see_their_rows_train(lab: Lab) -> None:
         expect(two.get_by_role("region", name="Training")).to_contain_text("Training")
         lab.interrupt()
         lab.cells_done()
-        expect(two.get_by_role("region", name="Training")).to_contain_text("Trained")
+        expect(two.get_by_role("region", name="Training")).to_contain_text("Stopped")
     finally:
         second.page.close()
 

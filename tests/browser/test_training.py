@@ -68,7 +68,7 @@ def click(widget: Locator, path: str, value: str) -> None:
 def stop(lab: Lab, widget: Locator) -> None:
     """The stop button of the notebook."""
     lab.page.locator('jp-button[data-command="notebook:interrupt-kernel"]').click()
-    expect(strip(widget)).to_contain_text("Trained")
+    expect(strip(widget)).to_contain_text("Stopped")
     expect(strip(widget).get_by_role("progressbar")).to_have_count(0)
 
 

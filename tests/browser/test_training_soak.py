@@ -47,7 +47,7 @@ def advances(widget: Locator) -> None:
 def stop(lab: Lab, widget: Locator) -> None:
     """Stops the cell. A page that was loaded meanwhile shows no sign at the cell that runs."""
     lab.interrupt()
-    expect(widget.get_by_role("region", name="Training")).to_contain_text("Trained")
+    expect(widget.get_by_role("region", name="Training")).to_contain_text("Stopped")
     lab.cells_done()
     # A cell that comes while an interrupt ends the one before is let fall by the kernel.
     for _ in range(5):

@@ -119,6 +119,7 @@ def message_kinds() -> list[dict[str, Any]]:
         {"query": "detail", "path": "conv", "bins": 32},
         {"query": "arguments", "path": "inner/relu"},
         {"query": "palette"},
+        {"query": "removed"},
         {"query": "code"},
         {"query": "ping"},
     ]

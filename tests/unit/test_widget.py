@@ -438,7 +438,7 @@ def test_a_training_is_told_but_not_each_of_many_epochs(wire: Wire) -> None:
     assert show_steps(wire, tracing=True)["tracing"]
     wire.editor.monitor.alert("NaN")
     assert wire.widget.training["alerts"] == ("NaN",)
-    wire.editor.monitor.end()
+    wire.editor.monitor.end(stopped=False)
     assert not wire.widget.training["running"] and wire.widget.training["epoch"] == 999
 
 
@@ -446,7 +446,7 @@ def test_a_training_is_forgotten_with_its_layers(wire: Wire) -> None:
     other = EditorWidget(wire.editor)
     show_steps(wire, running=True, epochs=3)
     wire.editor.freeze("head")
-    wire.editor.monitor.end()
+    wire.editor.monitor.end(stopped=False)
     assert wire.widget.training["epochs"] == 3
     wire.editor.rename("head", "top")
     assert wire.widget.training["epochs"] == other.training["epochs"] == 0

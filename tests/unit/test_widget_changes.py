@@ -12,6 +12,7 @@ from keras import layers
 from kerasedit import Editor
 from kerasedit.widgets.changes import MAX_CODE, MAX_ITEMS, MAX_LABEL, MAX_STEPS
 from kerasedit.widgets.messages import answer
+from kerasedit.widgets.rows import make_rows
 
 
 def make_model() -> keras.Model:
@@ -197,3 +198,29 @@ def test_a_plan_of_flags_tells_what_trains(ed: Editor) -> None:
         ask(ed, revision=0, preview={"edit": "trim", "target": 99})["plan"]["trainable_after"]
         is None
     )
+
+
+def test_what_was_removed_is_told_with_its_place(ed: Editor) -> None:
+    def told() -> list[tuple[str, str | None, str | None]]:
+        rows = ask(ed, query="removed")["rows"]
+        return [(row["path"], row["parent"], row["after"]) for row in rows]
+
+    assert told() == []
+    ed.rename("inner", "encoder").remove("encoder/relu").remove("drop")
+    assert told() == [("inner/relu", "encoder", "encoder/first"), ("drop", None, "encoder/first")]
+    (relu, _) = ask(ed, query="removed")["rows"]
+    assert (relu["class_name"], relu["level"], relu["params"]) == ("ReLU", 2, 0)
+
+    # What has become another, with old weights or none, is not gone; nor is what was only moved.
+    ed.configure("hidden", units=6, on_mismatch="reinit").configure("head", activation="relu")
+    assert [path for path, _, _ in told()] == ["inner/relu", "drop"]
+    statuses = {row["path"]: row["status"] for row in make_rows(ed)}
+    assert statuses["hidden"] == statuses["head"] == "changed"
+
+    # Of a model that is gone, nothing inside is told by itself.
+    ed.remove("encoder", on_mismatch="reinit")
+    assert told() == [("inner", None, "x"), ("drop", None, "x")]
+    ed.replace("head", layers.Dense(3, name="classes"))
+    assert [path for path, _, _ in told()] == ["inner", "drop", "head"]
+    ed.undo(len(ed.history))
+    assert told() == []

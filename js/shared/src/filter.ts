@@ -6,7 +6,7 @@ type Test = (row: Row) => boolean;
 /** What `is:` may ask of a row. */
 export const KINDS = {
   trainable: (row) => row.trainable_params > 0,
-  frozen: (row) => row.params > 0 && row.trainable_params === 0,
+  frozen: (row) => row.kind !== "ghost" && row.params > 0 && row.trainable_params === 0,
   changed: (row) => row.status !== "",
   shared: (row) => row.marks.includes("shared"),
   nested: (row) => row.level > 1,

@@ -21,7 +21,8 @@ export interface Row {
   path: string;
   name: string;
   level: number;
-  kind: "layer" | "op" | "input" | "model";
+  /** `"ghost"`: a layer of the source that is gone; the kernel tells of these apart from the rows. */
+  kind: "layer" | "op" | "input" | "model" | "ghost";
   class_name: string;
   family: Family;
   shape: string;
@@ -31,7 +32,7 @@ export interface Row {
   trainable_params: number;
   weights: number;
   marks: Mark[];
-  status: "" | "added" | "changed";
+  status: "" | "added" | "changed" | "removed";
   calls: number;
   /** How many rows above this one those stand that feed it. */
   inputs: number[];
@@ -40,6 +41,18 @@ export interface Row {
   /** Of a model, for each output: how many rows below it the row stands that makes it, and which output of that. */
   outputs?: [number, number][];
   title: string;
+}
+
+/** A layer of the source that is gone: the path it had there, and the rows that it would stand behind and in. */
+export interface Removed {
+  path: string;
+  name: string;
+  level: number;
+  class_name: string;
+  family: Family;
+  params: number;
+  parent: string | null;
+  after: string | null;
 }
 
 /** `[start, count]`: rows as they were sent before; or a row. */
@@ -87,6 +100,7 @@ export interface Training {
   pending: string[];
   /** Whether the step under way is compiled first. */
   tracing: boolean;
+  stopped: boolean;
   alerts: string[];
 }
 
@@ -259,6 +273,7 @@ export type Question =
   | { query: "arguments"; path: string }
   | { query: "changes" }
   | { query: "diff" }
+  | { query: "removed" }
   | { query: "code"; style?: CodeStyle }
   | { query: "ping" }
   | { action: "hand_back"; name: string; overwrite: boolean }

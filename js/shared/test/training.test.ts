@@ -24,6 +24,7 @@ const training: Training = {
   metrics: { loss: 0.5 },
   pending: [],
   tracing: false,
+  stopped: false,
   alerts: [],
 };
 

@@ -30,6 +30,13 @@ export function FilterBox({ store }: { store: Store }) {
         dir="auto"
         value={store.filter.value}
         onInput={(event) => store.setFilter(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          const path = store.active.value; // One that is shown: the list sees to that.
+          if (event.key !== "ArrowDown" || path === null) return;
+          event.preventDefault();
+          store.select(path, "only");
+          store.focusWanted.value = path;
+        }}
       />
       <Button
         label="Filter by"
@@ -97,6 +104,17 @@ function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | 
     >
       <Group name="Only layers that are">{Object.entries(KINDS).map(([kind, text]) => item(`is:${kind}`, text))}</Group>
       <Group name="Only layers of type">{types.map(([name, rows]) => item(`type:${name}`, name, rows))}</Group>
+      <Group name="Also">
+        <button
+          type="button"
+          role="menuitemcheckbox"
+          aria-checked={store.showsRemoved.value}
+          tabIndex={-1}
+          onClick={() => (store.showsRemoved.value = !store.showsRemoved.value)}
+        >
+          <span>Layers that were removed</span>
+        </button>
+      </Group>
     </div>
   );
 }

@@ -45,14 +45,20 @@ export function HandBack({ store }: { store: Store }) {
       {refusal && !store.dead.value && (
         <div class="ke-popover ke-below">
           <Alert refusal={refusal}>
-            {refusal.hint === "model" && (
-              <Button label="Replace variable" primary onClick={() => void take(true)}>
-                Replace variable
+            {refusal.hint === "model" ? (
+              <>
+                <Button label="Replace variable" primary onClick={() => void take(true)}>
+                  Replace variable
+                </Button>
+                <Button label="Keep variable" onClick={drop}>
+                  Keep variable
+                </Button>
+              </>
+            ) : (
+              <Button label="Choose another name" onClick={drop}>
+                Choose another name
               </Button>
             )}
-            <Button label="Keep variable" onClick={drop}>
-              Keep variable
-            </Button>
           </Alert>
         </div>
       )}

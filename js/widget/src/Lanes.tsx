@@ -1,6 +1,6 @@
 import "./lanes.css";
 import { computed } from "@preact/signals";
-import { useMemo } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { describeLanes, isLit, type Piece, piecesIn } from "../../shared/src/lanes";
 import type { Row } from "../../shared/src/protocol";
 import type { Relation } from "./laneView";
@@ -94,23 +94,33 @@ function Node({ row, x }: { row: Row; x: number }) {
   );
 }
 
-const RELATIONS: Record<Relation, string> = {
-  "": "",
-  self: "",
-  feeds: "↓ feeds it",
-  leads: "↓ leads to it",
-  takes: "↑ takes it",
-  follows: "↑ follows it",
+const RELATIONS: Record<Relation, [arrow: string, words: string]> = {
+  "": ["", ""],
+  self: ["", ""],
+  feeds: ["↓", "feeds it"],
+  leads: ["↓", "leads to it"],
+  takes: ["↑", "takes it"],
+  follows: ["↑", "follows it"],
 };
 
 /** Marks the rows at the other ends of the edges that are lit. */
 export function LaneMark({ store, index }: { store: Store; index: number }) {
   const view = store.lanes;
   const relation = useMemo(() => computed(() => view.relation(index)), [view, index]).value;
-  const text = RELATIONS[relation];
-  return text ? (
-    <span class={`ke-mark ke-lane-mark ke-lane-mark-${relation}`} aria-hidden="true">
-      {text}
+  const [arrow, words] = RELATIONS[relation];
+  const mark = useRef<HTMLSpanElement>(null);
+  // Nothing moves while the pointer does, so it lies over the end of a long name: with the arrow only.
+  useLayoutEffect(() => {
+    const [box, before] = [mark.current, mark.current?.previousElementSibling];
+    if (!box || !before) return;
+    box.classList.remove("ke-lane-mark-short");
+    const [own, other] = [box.getBoundingClientRect(), before.getBoundingClientRect()];
+    box.classList.toggle("ke-lane-mark-short", own.left < other.right && other.left < own.right);
+  }, [relation]);
+  return arrow ? (
+    <span ref={mark} class={`ke-mark ke-lane-mark ke-lane-mark-${relation}`} aria-hidden="true">
+      {arrow}
+      <span> {words}</span>
     </span>
   ) : null;
 }

@@ -1,5 +1,6 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { count } from "../../shared/src/format";
+import { rowLabel } from "../../shared/src/ghosts";
 import { describeLanes } from "../../shared/src/lanes";
 import type { Mark, Row } from "../../shared/src/protocol";
 import { hasFlag } from "../../shared/src/rows";
@@ -26,7 +27,11 @@ const MARKS: Record<Mark, string> = {
   output: "An output of the model",
 };
 
-const STATUS = { added: "Not in the source model", changed: "Differs from the source model" };
+const STATUS = {
+  added: "Not in the source model",
+  changed: "Differs from the source model",
+  removed: "Of the source model, and no longer in this one",
+};
 
 export function LayerRow({ store, row, index, active }: Props) {
   const filtering = store.filter.value.trim() !== "";
@@ -39,6 +44,7 @@ export function LayerRow({ store, row, index, active }: Props) {
   const selected = store.selectedSet.value.has(row.path);
 
   function onClick(event: MouseEvent): void {
+    if (row.kind === "ghost") return;
     if ((event.target as HTMLElement).closest("button, input, .ke-detail")) return;
     const { path } = pointedRow(store, event) ?? row;
     const how = event.shiftKey ? "extend" : event.ctrlKey || event.metaKey ? "toggle" : "only";
@@ -50,7 +56,7 @@ export function LayerRow({ store, row, index, active }: Props) {
     <div
       class={`ke-row${row.status ? ` ke-${row.status}` : ""}`}
       role="row"
-      aria-label={row.path}
+      aria-label={rowLabel(row)}
       aria-description={describeLanes(store.lanes.layout.value, store.shown.value, index)}
       aria-level={row.level}
       aria-expanded={foldable ? unfolded : undefined}
@@ -64,6 +70,7 @@ export function LayerRow({ store, row, index, active }: Props) {
       }}
       onClick={onClick}
       onDblClick={(event) => {
+        if (row.kind === "ghost") return;
         if (!(event.target as HTMLElement).closest("button, input, .ke-name, .ke-detail")) store.toggleDetail(row.path);
       }}
     >
@@ -93,10 +100,10 @@ export function LayerRow({ store, row, index, active }: Props) {
             dir="auto"
             title={row.title || row.path}
             onDblClick={() => {
-              if (row.kind !== "input" && store.canEdit.value) store.renaming.value = row.path;
+              if (!["input", "ghost"].includes(row.kind) && store.canEdit.value) store.renaming.value = row.path;
             }}
           >
-            {filtering ? row.path : row.name}
+            {filtering && row.kind !== "ghost" ? row.path : row.name}
           </span>
         )}
         {row.status && (
@@ -164,7 +171,7 @@ function Flag({ row }: { row: Row }) {
 
 /** Shows what was asked for; as long as the kernel or a training has not taken it in, as busy. */
 function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: number }) {
-  if (row.kind === "op" || row.kind === "input") return null;
+  if (["op", "input", "ghost"].includes(row.kind)) return null;
   const asked = store.asked.value.get(row.path);
   const checked = asked?.value ?? row.trainable === true;
   const fixed = store.dead.value || !hasFlag(row);
@@ -224,6 +231,7 @@ function NameField({ store, row }: { store: Store; row: Row }) {
 
 function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: number }) {
   const { path } = row;
+  if (row.kind === "ghost") return null;
   const open = (kind: PaletteTask["kind"]) => (store.palette.value = { kind, path });
   const whole = store.part === "editor";
   const editable = whole && store.info.value?.editable === true;

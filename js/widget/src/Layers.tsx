@@ -30,7 +30,7 @@ export function Layers({ store }: { store: Store }) {
   // The row that the keyboard is on. If it went away, the one that took its place.
   const lastIndex = useRef(0);
   const wanted = rows.findIndex((row) => row.path === store.active.value);
-  const activeIndex = wanted >= 0 ? wanted : Math.max(0, Math.min(lastIndex.current, rows.length - 1));
+  const activeIndex = wanted >= 0 ? wanted : layerAt(Math.max(0, Math.min(lastIndex.current, rows.length - 1)), 1);
   const active = rows[activeIndex];
   const hadFocus = scroller.current?.matches(":focus-within") ?? false;
 
@@ -53,6 +53,16 @@ export function Layers({ store }: { store: Store }) {
     // After the render that the new active row asks for.
     queueMicrotask(focusRow);
   }, [focusWanted]);
+
+  // A filter moves all rows: what is selected stays in sight.
+  const filter = store.filter.value;
+  const filtered = useRef(filter);
+  useLayoutEffect(() => {
+    if (filtered.current === filter) return;
+    filtered.current = filter;
+    const index = rows.findIndex((row) => store.selectedSet.peek().has(row.path));
+    reveal(index >= 0 ? index : activeIndex);
+  }, [filter]);
 
   // Outside of the render, which is not to run again for each pixel scrolled.
   useEffect(() => {
@@ -82,6 +92,15 @@ export function Layers({ store }: { store: Store }) {
     };
   }, [store]);
 
+  /** The place of the next layer from a place on: what is gone takes no part. */
+  function layerAt(index: number, by: 1 | -1): number {
+    const isGhost = (at: number) => rows[at]?.kind === "ghost";
+    let at = index;
+    while (isGhost(at)) at += by;
+    if (!rows[at]) for (at = index; isGhost(at); ) at -= by;
+    return at;
+  }
+
   function focusRow(): void {
     const row = scroller.current?.querySelector<HTMLElement>("[role=row][tabindex='0']");
     (row ?? scroller.current)?.focus({ preventScroll: true });
@@ -104,7 +123,8 @@ export function Layers({ store }: { store: Store }) {
 
   /** With Shift the selection follows, with Ctrl it stays what it is. */
   function goTo(index: number, keys?: KeyboardEvent): void {
-    const row = rows[Math.max(0, Math.min(index, rows.length - 1))];
+    const to = Math.max(0, Math.min(index, rows.length - 1));
+    const row = rows[layerAt(to, to < activeIndex ? -1 : 1)];
     if (!row) return;
     if (!keys?.ctrlKey) store.select(row.path, keys?.shiftKey ? "extend" : "only");
     store.focusWanted.value = row.path;
@@ -179,7 +199,7 @@ export function Layers({ store }: { store: Store }) {
     switch (event.key) {
       case " ":
         if (event.ctrlKey) store.select(row.path, "toggle");
-        else store.toggle(row);
+        else store.toggleSelected(row);
         return true;
       case "Enter":
         store.toggleDetail(row.path);

@@ -31,7 +31,7 @@ function listsOf(plan: Plan): [string, string[]][] {
     ["Starts afresh", plan.reinitialized],
     ["Copied in part", plan.sliced],
     ["Dropped", plan.dropped],
-    ["Renamed", plan.renamed.map(([before, after]) => `${before} → ${after}`)],
+    ["New names", plan.renamed.map(([before, after]) => `${before} → ${after}`)],
     ["Mind", plan.warnings],
   ];
   return lists.filter(([, lines]) => lines.length > 0);

@@ -15,6 +15,7 @@ interface Props {
 
 interface Item {
   name: string;
+  title?: string;
   edit?: Edit;
   run?: (event: MouseEvent) => void;
 }
@@ -27,7 +28,8 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
 
   const items: Item[] = [];
   if (!store.dead.value && row.kind !== "input") {
-    items.push({ name: "Freeze up to here", edit: { edit: "freeze_up_to", target: path } });
+    const title = "Freezes this layer and all before it";
+    items.push({ name: "Freeze up to here", title, edit: { edit: "freeze_up_to", target: path } });
   }
   if (store.canEdit.value && row.kind !== "input") {
     items.push({ name: "Trim: make this the output", edit: { edit: "trim", target: path } });
@@ -58,11 +60,12 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
         if (!menu.current?.contains(event.relatedTarget as Node | null)) store.menu.value = null;
       }}
     >
-      {items.map(({ name, edit, run }) => (
+      {items.map(({ name, title, edit, run }) => (
         <button
           key={name}
           type="button"
           role="menuitem"
+          title={title}
           tabIndex={-1}
           {...(edit && foretelling(store, () => edit))}
           onClick={(event) => {

@@ -31,6 +31,7 @@ export function SaveForm({ store, onClose }: { store: Store; onClose: () => void
           ref={field}
           class="ke-input ke-grow"
           aria-label="File name"
+          title="A path without a leading / starts in the folder where the kernel runs"
           spellcheck={false}
           autocomplete="off"
           value={path}

@@ -24,7 +24,7 @@ export function TrainingStrip({ store }: { store: Store }) {
     <section class={`ke-training${running ? " ke-running" : ""}`} role="region" aria-label="Training">
       <div class="ke-training-line">
         <span class="ke-training-where">
-          <strong>{running ? "Training" : "Trained"}</strong> {describeProgress(training)}
+          <strong>{running ? "Training" : training.stopped ? "Stopped" : "Trained"}</strong> {describeProgress(training)}
         </span>
         {running && (
           <div

@@ -2,6 +2,7 @@
 // what it said last, what was asked for and not yet confirmed, and how the view is arranged.
 import { batch, computed, effect, signal } from "@preact/signals";
 import { count } from "../../shared/src/format";
+import { withGhosts } from "../../shared/src/ghosts";
 import { decodeHistograms, type Histogram } from "../../shared/src/histogram";
 import type {
   Action,
@@ -13,6 +14,7 @@ import type {
   PaletteEntry,
   Plan,
   Question,
+  Removed,
   Row,
   WeightsRule,
 } from "../../shared/src/protocol";
@@ -89,7 +91,14 @@ export class Store {
   readonly training: TrainingView;
   readonly foresight = new Foresight((edit) => this.preview(edit));
 
-  readonly shown = computed(() => shownRows(this.rows.value, this.filter.value, this.unfolded.value));
+  /** Whether layers of the source that are gone are shown too, and those, as the kernel told them last. */
+  readonly showsRemoved = signal(false);
+  readonly #removed = signal<readonly Removed[]>([]);
+
+  readonly shown = computed(() => {
+    const [rows, filter, unfolded] = [this.rows.value, this.filter.value, this.unfolded.value];
+    return withGhosts(rows, shownRows(rows, filter, unfolded), this.#removed.value, filter, unfolded);
+  });
   readonly places = computed(() => {
     const opened = this.shown.value.findIndex((row) => row.path === this.opened.value);
     return new Places(this.shown.value.length, opened, opened < 0 ? 0 : this.openedExtra.value, this.maxHeight.value);
@@ -160,6 +169,12 @@ export class Store {
     this.#stops.push(
       effect(() => {
         if (this.revision.value >= 0 && !this.dead.value) this.#fetchHistograms();
+      }),
+    );
+    this.#stops.push(
+      effect(() => {
+        if (!this.showsRemoved.value) this.#removed.value = [];
+        else if (this.revision.value >= 0 && !this.dead.value) void this.#fetchRemoved();
       }),
     );
     this.#stops.push(
@@ -370,6 +385,13 @@ export class Store {
     void this.setTrainable([row], !(this.asked.value.get(row.path)?.value ?? row.trainable));
   }
 
+  /** Of several that are selected, all follow the one. */
+  toggleSelected(row: Row): void {
+    const { rows, selected } = this.bulk.value;
+    if (selected === 0 || !rows.includes(row)) this.toggle(row);
+    else void this.setTrainable(rows, !(this.asked.value.get(row.path)?.value ?? row.trainable));
+  }
+
   /** Takes out layers as one step; a refusal is shown beside the last of them. */
   remove(paths: readonly string[]): void {
     const last = paths.at(-1);
@@ -407,6 +429,15 @@ export class Store {
         this.palette.value = null;
         this.problem.value = error;
       }
+    }
+  }
+
+  async #fetchRemoved(): Promise<void> {
+    try {
+      const { revision, rows } = await this.ask<{ revision: number; rows: Removed[] }>({ query: "removed" });
+      if (this.showsRemoved.peek() && revision >= this.revision.peek()) this.#removed.value = rows;
+    } catch (error) {
+      if (!(error instanceof Disconnected || error instanceof Refusal)) throw error;
     }
   }
 
@@ -455,7 +486,7 @@ export class Store {
 
   select(path: string, how: "only" | "toggle" | "extend"): void {
     if (how === "extend") {
-      this.selected.value = pathRange(this.shown.value, this.#anchor ?? path, path);
+      this.selected.value = pathRange(this.#layersShown(), this.#anchor ?? path, path);
     } else {
       this.#anchor = path;
       const rest = this.selected.value.filter((other) => other !== path);
@@ -466,8 +497,12 @@ export class Store {
     this.#writeView();
   }
 
+  #layersShown(): Row[] {
+    return this.shown.value.filter((row) => row.kind !== "ghost");
+  }
+
   selectAll(): void {
-    this.selected.value = this.shown.value.map((row) => row.path);
+    this.selected.value = this.#layersShown().map((row) => row.path);
     this.#writeView();
   }
 

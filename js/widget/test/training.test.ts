@@ -13,6 +13,7 @@ const BEGUN: Training = {
   metrics: {},
   pending: [],
   tracing: false,
+  stopped: false,
   alerts: [],
 };
 
