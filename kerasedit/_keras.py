@@ -706,9 +706,14 @@ def _slots(part: Any) -> Iterator[tuple[Any, str, Any, Callable[[Any], None]]]:
 
 
 def build_optimizer(optimizer: Any, variables: list[Any]) -> None:
-    """Makes an optimizer's slots, as its first step would."""
-    with _strategy(optimizer):
-        optimizer.build(variables)
+    """Makes an optimizer's slots, as its first step would; all of them or, if that fails, none."""
+    before = Arrangement.now(optimizer)
+    try:
+        with _strategy(optimizer):
+            optimizer.build(variables)
+    except BaseException:  # Keras calls it built before it has slots
+        before.restore()
+        raise
 
 
 def slotted(optimizer: Any) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from ..graph.model_graph import ModelGraph
 from ..targets import Target
 from ..views import weights_under
 from ..widgets.kernel import Door
+from .interrupts import Interrupts
 from .record import LayerHistory
 from .run import Run
 from .stages import Schedule, Stage
@@ -191,6 +192,8 @@ class LiveEdit(keras.callbacks.Callback):
         for edit in asked:
             edit(editor)
         self._stop_hearing = editor.subscribe(self._hear)
+        self._interrupts = Interrupts()
+        self._interrupts.begin()
         params = self.params or {}
         editor.monitor.update(
             running=True,
@@ -209,6 +212,7 @@ class LiveEdit(keras.callbacks.Callback):
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Validation runs on the same thread; clicks are taken in, and hold from the next batch on."""
         if self._run is not None:
+            self._interrupts.again()
             self._door.serve()
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -222,6 +226,7 @@ class LiveEdit(keras.callbacks.Callback):
 
     def _clean(self) -> None:
         """Takes away what only this training needs, also after one that was interrupted."""
+        self._interrupts.end()
         self._warmup.end()
         self._stop_hearing()
 
@@ -248,6 +253,7 @@ class LiveEdit(keras.callbacks.Callback):
         run = self._run
         if run is None:
             return
+        self._interrupts.again()
         self._step = self._began + batch
         at_once = 1 if self._at_most == 1 else self._at_once(batch)
         self._done = self._step + at_once

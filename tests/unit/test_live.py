@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import itertools
+import signal
 import subprocess
 import sys
 import threading
@@ -721,11 +722,13 @@ def test_interrupts_at_any_moment() -> None:
 
         stopping = threading.Thread(target=stop)
         stopping.start()
-        # TensorFlow's own C++ code sometimes makes a SystemError of it.
-        with pytest.raises((KeyboardInterrupt, SystemError)):
-            fit(ed, live, 10**6, more=Restless())
-        stopped.set()
-        stopping.join()
+        try:
+            # TensorFlow's own C++ code sometimes makes a SystemError of it.
+            with pytest.raises((KeyboardInterrupt, SystemError)):
+                fit(ed, live, 10**6, more=Restless())
+        finally:
+            stopped.set()
+            stopping.join()
         assert ed.training() is None
         assert ed.model is before
         asked = {view.path: view.trainable for view in ed.layers if view.kind == "layer"}
@@ -739,6 +742,60 @@ def test_interrupts_at_any_moment() -> None:
         assert kept == {name: bits(ed.model.get_layer(name).get_weights()) for name in frozen}
     ed.undo(len(ed.history))
     assert all(view.trainable for view in ed.layers)
+
+
+class Deaf:
+    """A finalizer in which an interrupt comes: Python prints it and goes on."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_ignores_is_heard() -> None:
+    ed = kerasedit.Editor(compiled())
+    before, steps = signal.getsignal(signal.SIGINT), []
+
+    def act(_: Any) -> None:
+        steps.append(len(steps))
+        if len(steps) == 3:
+            Deaf()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(ed, dict.fromkeys(range(6), act))
+    assert len(steps) == 3
+    assert ed.training() is None and ed.monitor.state.stopped
+    assert signal.getsignal(signal.SIGINT) == before
+    train(ed)
+    assert not ed.monitor.state.stopped
+
+
+def test_an_interrupt_that_somebody_handles_is_none() -> None:
+    """As with a handler that asks `fit` to stop at the next chance."""
+    ed, asked = kerasedit.Editor(compiled()), []
+    before = signal.signal(signal.SIGINT, lambda *_: asked.append(True))
+    try:
+        train(ed, {2: lambda _: signal.raise_signal(signal.SIGINT)})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert asked == [True] and not ed.monitor.state.stopped
+
+
+def test_an_interrupt_while_the_slots_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras calls an optimizer built before it has any."""
+    ed = kerasedit.Editor(compiled())
+    build = keras.optimizers.Optimizer.build
+
+    def interrupted(self: Any, variables: Any) -> None:
+        build(self, variables)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.optimizers.Optimizer, "build", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(ed)
+    assert not ed.model.optimizer.built
+    train(ed)
 
 
 def test_a_stopped_cell_is_noticed_when_it_ends() -> None:
