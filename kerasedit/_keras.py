@@ -757,7 +757,7 @@ class Arrangement:
                 _Arranged(
                     part,
                     dict(vars(part)),
-                    list(_store(part)),
+                    _store(part),
                     dict(part._trainable_variables_indices),
                 )
                 for part in _parts(optimizer)
@@ -862,9 +862,9 @@ def _store(part: Any) -> list[Any]:
 
 
 def _keep(part: Any, variables: list[Any]) -> None:
-    """A new list: TensorFlow saves no list that something was replaced in."""
+    """Another list, new or had before: TensorFlow saves no list that something was replaced in."""
     with DotNotTrackScope():
-        part._variables = list(variables)
+        part._variables = variables
     is_variable, _ = part._tracker.config["variables"]
     part._tracker.config["variables"] = (is_variable, part._variables)
     part._tracker.stored_ids["variables"] = {id(variable) for variable in variables}
