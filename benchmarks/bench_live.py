@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import Result
 
-# The best of several: what other programs take of the machine is no part of it.
+# Runs of each kind, in turns: the machine is not always equally fast.
 ROUNDS = 9
 
 # In a process of its own: nothing that was traced or allocated before counts.
@@ -56,6 +56,33 @@ def fit(net, rows, callbacks, epochs=1):
     begin = time.perf_counter()
     net.fit(x[:rows], y[:rows], batch_size=32, epochs=epochs, verbose=0, callbacks=callbacks)
     return time.perf_counter() - begin
+
+class Clock(keras.callbacks.Callback):
+    # From the end of one batch to that of the last, and what of it went by in another callback.
+    def __init__(self, live, settled, last):
+        super().__init__()
+        self.live, self.settled, self.last, self.spent = live, settled, last, 0.0
+        for name in [name for name in vars(type(live)) if name.startswith("on_")] if live else ():
+            setattr(live, name, self.timed(getattr(live, name)))
+    def timed(self, act):
+        def call(*args, **kwargs):
+            begin = time.perf_counter()
+            act(*args, **kwargs)
+            self.spent += time.perf_counter() - begin
+        return call
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.settled:
+            self.begin, self.before = time.perf_counter(), self.spent
+        elif batch == self.last:
+            self.took, self.share = time.perf_counter() - self.begin, 0.0
+            self.share = (self.spent - self.before) / self.took
+
+def measure(net, steps, settled, callback):
+    clock, start = Clock(callback, settled, steps - 1), time.perf_counter()
+    fit(net, steps * 32, ([callback] if callback else []) + [clock])
+    step = clock.took / (steps - 1 - settled)
+    # What comes once, with the first steps, is told by itself.
+    return {"step": step, "share": clock.share, "once": clock.begin - start - (settled + 1) * step}
 """
 
 _SMALL = (
@@ -64,9 +91,12 @@ _SMALL = (
 x = np.random.default_rng(1).random((32 * 2000, 64), dtype="float32")
 y = np.arange(len(x)) % 10
 editor = kerasedit.Editor(small()); net = editor.model
+ways = {"plain": lambda: None, "live": editor.live}
 fit(net, len(x), []); fit(net, len(x), [editor.live()])
-pairs = [(fit(net, len(x), []), fit(net, len(x), [editor.live()])) for _ in range(ROUNDS)]
-print(json.dumps([min(times) for times in zip(*pairs)]))
+found = {}
+for name in ["plain", "live"] * ROUNDS:
+    found.setdefault(name, []).append(measure(net, 2000, 100, ways[name]()))
+print(json.dumps(found))
 """
 ).replace("ROUNDS", str(ROUNDS))
 
@@ -74,35 +104,18 @@ _STREAM = (
     _SCRIPT
     + """
 editor = kerasedit.Editor(model()); net = editor.model
-ways = {
-    "plain": lambda: [],
-    "live": lambda: [editor.live()],
-    "numpy": lambda: [NumPyHistograms()],
-}
+ways = {"plain": lambda: None, "live": editor.live, "numpy": NumPyHistograms}
 if importlib.util.find_spec("tensorboard"):
-    ways["tensorboard"] = lambda: [
-        keras.callbacks.TensorBoard(tempfile.mkdtemp(), histogram_freq=1)
-    ]
+    ways["tensorboard"] = lambda: keras.callbacks.TensorBoard(tempfile.mkdtemp(), histogram_freq=1)
 watched(editor)
 fit(net, 32, []); fit(net, 64, [editor.live()])
 found = {}
-class Clock(keras.callbacks.Callback):
-    def on_train_begin(self, logs=None):
-        self.ends = []
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
-
-# In turns, and each several times: the machine is not always equally fast.
-for name in [*ways, *["plain", "live"] * ROUNDS]:
-    clock, start = Clock(), time.perf_counter()
-    fit(net, STEPS * 32, [*ways[name](), clock])
-    # What comes once, with the first steps, is told by itself.
-    settled = clock.ends[3]
-    step = (clock.ends[-1] - settled) / (STEPS - 4)
-    found.setdefault(name, []).append((settled - start - 4 * step, step))
+for name in ["numpy", "tensorboard", *["plain", "live"] * ROUNDS]:
+    if name in ways:
+        found.setdefault(name, []).append(measure(net, 24, 3, ways[name]()))
 print(json.dumps(found))
 """
-).replace("ROUNDS", str(ROUNDS)).replace("STEPS", "24")
+).replace("ROUNDS", str(ROUNDS))
 
 _FIRST = (
     _SCRIPT
@@ -145,32 +158,19 @@ print(json.dumps([took, len(set(map(id, editor._copy.functions._kept.values())))
 
 def run() -> Iterator[Result]:
     """Yields the rows of the table."""
-    plain, live = _python(_SMALL)
-    value = plain / live
-    yield Result(
-        "a small model, 2,000 steps: steps a second with the callback, no widget",
-        f"{value:.3f} × plain fit",
-        "≥ 0.99",
-        value >= 0.99,
-    )
+    found = _python(_SMALL)
+    yield from _rates("a small model, 2,000 steps, no widget", found, 0.99)
     found = _python(_STREAM)
-    plain = _median([step for _, step in found["plain"]])
-    for name, text, target in (
-        ("live", "all layers streamed, 4 frames a second at most", 0.95),
-        ("tensorboard", "TensorBoard(histogram_freq=1), but for its histograms", None),
-        ("numpy", "a callback with np.histogram at each batch", None),
+    yield from _rates("MobileNetV2, all layers streamed, 4 frames a second at most", found, 0.95)
+    for name, text in (
+        ("tensorboard", "TensorBoard(histogram_freq=1), but for its histograms"),
+        ("numpy", "a callback with np.histogram at each batch"),
     ):
-        if name not in found:
-            continue  # it is not installed
-        value = plain / _median([step for _, step in found[name]])
-        yield Result(
-            f"MobileNetV2: steps a second with {text}",
-            f"{value:.3f} × plain fit",
-            f"≥ {target}" if target else "",
-            value >= target if target else None,
-        )
-    once, live = (_median([first for first, _ in found[name]]) for name in ("plain", "live"))
-    yield Result("MobileNetV2: what a fit with it takes more, once", f"{live - once:.2f} s")
+        if name in found:  # it is installed
+            value = 1 - _of(found[name], "share")
+            yield Result(f"MobileNetV2, {text}: share of the time left to steps", f"{value:.3f}")
+    more = _of(found["live"], "once") - _of(found["plain"], "once")
+    yield Result("MobileNetV2: what a fit with it takes more, once", f"{more:.2f} s")
     first = [(_python(_FIRST, "plain"), _python(_FIRST, "live")) for _ in range(2)]
     value = min(live for _, live in first) / min(plain for plain, _ in first)
     yield Result(
@@ -187,6 +187,19 @@ def run() -> Iterator[Result]:
         "2",
         functions == 2,
     )
+
+
+def _rates(what: str, found: dict[str, list[dict[str, float]]], target: float) -> Iterator[Result]:
+    """The share is of one and the same run; two runs differ by more than what the callback takes."""
+    value = 1 - _of(found["live"], "share")
+    text = f"{what}: share of the time left to steps"
+    yield Result(text, f"{value:.3f}", f"≥ {target}", value >= target)
+    ratio = _of(found["plain"], "step") / _of(found["live"], "step")
+    yield Result(f"{what}: steps a second, median of runs in turns", f"{ratio:.3f} × plain fit")
+
+
+def _of(rounds: list[dict[str, float]], name: str) -> float:
+    return _median([one[name] for one in rounds])
 
 
 def _python(script: str, *arguments: str) -> Any:

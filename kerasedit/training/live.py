@@ -31,7 +31,7 @@ from .watch import Watch
 
 _RATE = 4.0  # frames a second at most
 _SHARE = 0.03  # of the time, at most, that is spent on looking at weights
-_VISIT = 0.005  # seconds between two visits of what goes on beside the training
+_VISIT = 0.02  # seconds between two visits of what goes on beside the training
 _RECORD = 10.0  # seconds between two looks that are kept when nobody watches
 
 
