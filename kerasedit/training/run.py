@@ -6,6 +6,7 @@ batches. What other threads want waits here; nobody waits for `fit`.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -52,7 +53,7 @@ class Run:
             if frame is self._caller:
                 return True
             frame = frame.f_back
-        self._caller = None
+        self._forget_caller()
         return False
 
     def here(self) -> bool:
@@ -61,8 +62,19 @@ class Run:
 
     def end(self) -> None:
         """Says that `fit` is over."""
-        self._caller = None
+        self._forget_caller()
         self._done()
+
+    def _forget_caller(self) -> None:
+        """Of a `fit` that was interrupted, lets go what it held.
+
+        Else its data iterator would live until Python looks for garbage, and TensorFlow may hang for
+        seconds if that is while a function is traced.
+        """
+        caller, self._caller = self._caller, None
+        if caller is not None:
+            with contextlib.suppress(RuntimeError):  # it still runs, and has come to its end
+                caller.clear()
 
     # -- what is asked for -----------------------------------------------------------------------
 
