@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 import warnings
@@ -634,7 +635,17 @@ class Editor(EditMethods["Editor"]):
                 raise EditError("ed.model is in training already; one fit at a time can be edited.")
             self._copy.run = run
             self._copy.functions.note(self._copy.latest)
-        after_cell(self.training)  # a fit that is interrupted says nothing
+        after_cell(lambda: self._settle(run))
+
+    def _settle(self, run: Run) -> None:
+        """After the cell of a `fit`: one that was interrupted says nothing itself.
+
+        The iterators that it leaves to the garbage go now. TensorFlow waits for their threads, which
+        was seen to take half a minute in the midst of the next `fit`.
+        """
+        self.training()
+        if not run.finished:
+            gc.collect()
 
     def end_training(self, run: Run) -> None:
         """Does what waited for the end of a `fit`."""
