@@ -1,4 +1,4 @@
-"""Runs every `bench_*.py` beside this file and prints one table.
+"""Runs every `bench_*.py` beside this file, or those named, and prints a table of each.
 
     python -m benchmarks [NAME ...] [--write]
 
@@ -25,7 +25,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench ARGS=--write`, never by hand.
+Written by `make bench ARGS=--write`, never by hand. Each part is of one run, on a machine as named.
 """
 
 
@@ -38,6 +38,12 @@ def table(results: Iterable[Result]) -> str:
     lines = ["| name | value | target | met |", "| --- | ---: | ---: | --- |"]
     lines += [f"| {r.name} | {r.value} | {r.target} | {met[r.met]} |" for r in results]
     return "\n".join(lines)
+
+
+def sections(page: str) -> dict[str, str]:
+    """The parts of the page by the names of their benchmarks."""
+    parts = page.split("\n## ")[1:]
+    return {name: text.strip() for name, _, text in (part.partition("\n") for part in parts)}
 
 
 def machine() -> str:
@@ -57,16 +63,21 @@ def main() -> int:
     if unknown := sorted(set(options.names) - set(names())):
         parser.error(f"no such benchmark: {', '.join(unknown)}")
 
-    results: list[Result] = []
+    found = sections(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    missed = False
     for name in options.names or names():
         print(f"running {name} ...", file=sys.stderr, flush=True)
         module = importlib.import_module(f"benchmarks.bench_{name}")
-        results += [Result(*row) for row in module.run()]
-
-    print(table(results))
-    if options.write:
-        PAGE.write_text(f"{INTRODUCTION}\n{machine()}\n\n{table(results)}\n", encoding="utf-8")
-    return int(any(result.met is False for result in results))
+        results = [Result(*row) for row in module.run()]
+        missed |= any(result.met is False for result in results)
+        found[name] = f"{machine()}\n\n{table(results)}"
+        print(f"## {name}\n\n{found[name]}\n", flush=True)
+        if options.write:
+            parts = [
+                f"## {part}\n\n{found[part]}\n" for part in sorted(found.keys() & set(names()))
+            ]
+            PAGE.write_text("\n".join([INTRODUCTION, *parts]), encoding="utf-8")
+    return int(missed)
 
 
 if __name__ == "__main__":
