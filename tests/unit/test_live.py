@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -700,6 +700,15 @@ def test_an_interrupt_leaves_all_consistent(step: int) -> None:
     assert ed.monitor.state.running is False
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What was started in the background of a shell ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupts_at_any_moment() -> None:
     """Real ones, in the middle of steps, of tracing and of toggles, as the stop button sends them."""
     ed = kerasedit.Editor(compiled())
@@ -751,6 +760,7 @@ class Deaf:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_ignores_is_heard() -> None:
     ed = kerasedit.Editor(compiled())
