@@ -61,7 +61,7 @@ class Clock(keras.callbacks.Callback):
     # From the end of one batch to that of the last, and what of it went by in another callback.
     def __init__(self, live, settled, last):
         super().__init__()
-        self.live, self.settled, self.last, self.spent = live, settled, last, 0.0
+        self.settled, self.last, self.spent, self.share = settled, last, 0.0, 0.0
         for name in [name for name in vars(type(live)) if name.startswith("on_")] if live else ():
             setattr(live, name, self.timed(getattr(live, name)))
     def timed(self, act):
@@ -74,7 +74,7 @@ class Clock(keras.callbacks.Callback):
         if batch == self.settled:
             self.begin, self.before = time.perf_counter(), self.spent
         elif batch == self.last:
-            self.took, self.share = time.perf_counter() - self.begin, 0.0
+            self.took = time.perf_counter() - self.begin
             self.share = (self.spent - self.before) / self.took
 
 def measure(net, steps, settled, callback):

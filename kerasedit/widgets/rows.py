@@ -48,7 +48,6 @@ def make_ghosts(editor: Editor) -> list[dict[str, Any]]:
             last = left.get(entry.layer, last)
             continue
         spec = source.layers[entry.layer]
-        params = sum(math.prod(w.shape) for _, w in weights_under(source, entry.layer))
         told.append(
             {
                 "path": entry.path,
@@ -56,7 +55,7 @@ def make_ghosts(editor: Editor) -> list[dict[str, Any]]:
                 "level": entry.level,
                 "class_name": spec.cls.__name__,
                 "family": family_of(spec.cls, spec.kind),
-                "params": params,
+                "params": count_params(source, entry.layer),
                 "parent": left.get(entry.owner),
                 "after": last,
             }

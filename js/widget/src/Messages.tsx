@@ -26,7 +26,7 @@ export function Messages({ store }: { store: Store }) {
       ))}
       {store.filter.value.trim() && (
         <p>
-          The filter shows {count(store.shown.value.filter((row) => row.kind !== "ghost").length)} of {plural(store.rows.value.length, "row")}
+          The filter shows {count(store.layersShown.value.length)} of {plural(store.rows.value.length, "row")}
         </p>
       )}
     </Region>

@@ -99,6 +99,7 @@ export class Store {
     const [rows, filter, unfolded] = [this.rows.value, this.filter.value, this.unfolded.value];
     return withGhosts(rows, shownRows(rows, filter, unfolded), this.#removed.value, filter, unfolded);
   });
+  readonly layersShown = computed(() => this.shown.value.filter((row) => row.kind !== "ghost"));
   readonly places = computed(() => {
     const opened = this.shown.value.findIndex((row) => row.path === this.opened.value);
     return new Places(this.shown.value.length, opened, opened < 0 ? 0 : this.openedExtra.value, this.maxHeight.value);
@@ -380,16 +381,15 @@ export class Store {
     this.asked.value = new Map([...this.asked.value].filter(([, current]) => current !== flag));
   }
 
-  toggle(row: Row): void {
+  toggle(row: Row, rows: readonly Row[] = [row]): void {
     if (!hasFlag(row)) return;
-    void this.setTrainable([row], !(this.asked.value.get(row.path)?.value ?? row.trainable));
+    void this.setTrainable(rows, !(this.asked.value.get(row.path)?.value ?? row.trainable));
   }
 
   /** Of several that are selected, all follow the one. */
   toggleSelected(row: Row): void {
     const { rows, selected } = this.bulk.value;
-    if (selected === 0 || !rows.includes(row)) this.toggle(row);
-    else void this.setTrainable(rows, !(this.asked.value.get(row.path)?.value ?? row.trainable));
+    this.toggle(row, selected > 0 && rows.includes(row) ? rows : [row]);
   }
 
   /** Takes out layers as one step; a refusal is shown beside the last of them. */
@@ -486,7 +486,7 @@ export class Store {
 
   select(path: string, how: "only" | "toggle" | "extend"): void {
     if (how === "extend") {
-      this.selected.value = pathRange(this.#layersShown(), this.#anchor ?? path, path);
+      this.selected.value = pathRange(this.layersShown.value, this.#anchor ?? path, path);
     } else {
       this.#anchor = path;
       const rest = this.selected.value.filter((other) => other !== path);
@@ -497,12 +497,8 @@ export class Store {
     this.#writeView();
   }
 
-  #layersShown(): Row[] {
-    return this.shown.value.filter((row) => row.kind !== "ghost");
-  }
-
   selectAll(): void {
-    this.selected.value = this.#layersShown().map((row) => row.path);
+    this.selected.value = this.layersShown.value.map((row) => row.path);
     this.#writeView();
   }
 
