@@ -1,30 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { rowLabel, withGhosts } from "../src/ghosts";
-import type { Removed, Row } from "../src/protocol";
+import type { Removed } from "../src/protocol";
 import { shownRows } from "../src/rows";
-
-function row(path: string, kind: Row["kind"] = "layer"): Row {
-  const parts = path.split("/");
-  return {
-    path,
-    name: parts.at(-1) ?? "",
-    level: parts.length,
-    kind,
-    class_name: "Dense",
-    family: "core",
-    shape: "",
-    dtype: "float32",
-    params: 4,
-    trainable: true,
-    trainable_params: 4,
-    weights: 1,
-    marks: [],
-    status: "",
-    calls: 1,
-    inputs: [],
-    title: "",
-  };
-}
+import { row } from "./row";
 
 function gone(path: string, after: string | null, parent: string | null = null): Removed {
   const parts = path.split("/");
@@ -32,7 +10,11 @@ function gone(path: string, after: string | null, parent: string | null = null):
   return { path, name, level, class_name: "Dropout", family: "regularization", params: 2, parent, after };
 }
 
-const rows = [row("image", "input"), row("inner", "model"), row("inner/a"), row("inner/b"), row("head")];
+const rows = [
+  row("image", "InputLayer", "input"),
+  row("inner", "Functional", "model"),
+  ...["inner/a", "inner/b", "head"].map((path) => ({ ...row(path), params: 4, trainable_params: 4 })),
+];
 const removed = [gone("inner/drop", "inner/a", "inner"), gone("inner/last", "inner/b", "inner"), gone("flat", "inner/b")];
 
 function shown(filter: string, ...unfolded: string[]): string[] {

@@ -1,29 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../src/protocol";
 import { foldRows, inputsOf, parentPath, patchRows, pathRange, shownRows } from "../src/rows";
-
-function row(path: string, class_name = "Dense", kind: Row["kind"] = "layer"): Row {
-  const parts = path.split("/");
-  return {
-    path,
-    name: parts.at(-1) ?? "",
-    level: parts.length,
-    kind,
-    class_name,
-    family: "core",
-    shape: "",
-    dtype: "float32",
-    params: 0,
-    trainable: true,
-    trainable_params: 0,
-    weights: 0,
-    marks: [],
-    status: "",
-    calls: 1,
-    inputs: [],
-    title: "",
-  };
-}
+import { row } from "./row";
 
 const rows = [
   row("image", "InputLayer", "input"),
