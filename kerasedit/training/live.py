@@ -175,13 +175,16 @@ class LiveEdit(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         editor = self.editor
+        # What `_clean` takes away is there before it can be asked to: an interrupt can come anywhere.
+        self._schedule, self._warmup = Schedule(self._stages), WarmUp()
+        self._interrupts = Interrupts()
+        self._stop_hearing: Callable[[], object] = lambda: None
         run = Run(_caller(), queue_structure=self._queue_structure, done=self._clean)
         editor.begin_training(run)
         self._run = run
         self.log, self.history = [], LayerHistory(self._most)
         editor.monitor.history = self.history
         self._door = Door(lambda: editor.monitor.comms)
-        self._schedule, self._warmup = Schedule(self._stages), WarmUp()
         self._epoch, self._began, self._step, self._done = 0, 0, 0, 0
         self._made: int | None = None  # the optimizer's steps when `fit` began
         self._watch: Watch | None = None
@@ -192,7 +195,6 @@ class LiveEdit(keras.callbacks.Callback):
         for edit in asked:
             edit(editor)
         self._stop_hearing = editor.subscribe(self._hear)
-        self._interrupts = Interrupts()
         self._interrupts.begin()
         params = self.params or {}
         editor.monitor.update(
