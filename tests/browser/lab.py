@@ -239,8 +239,10 @@ class Lab:
         page.on("console", lambda said: self.console.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
 
-    def start(self) -> Lab:
-        self.page.goto(f"{self.jupyter.url}/lab?reset&token={self.jupyter.token}")
+    def start(self, workspace: str = "default") -> Lab:
+        """A workspace that another page has open would send this one on to a new one."""
+        address = f"{self.jupyter.url}/lab/workspaces/{workspace}"
+        self.page.goto(f"{address}?reset&token={self.jupyter.token}")
         self._restored()
         # The server remembers the theme that the test before chose.
         if self.page.locator("body").get_attribute("data-jp-theme-name") != LIGHT:
@@ -458,7 +460,7 @@ class Lab:
 class NotebookPage(Lab):
     """A page on Notebook 7, which is JupyterLab's parts around a single notebook."""
 
-    def start(self) -> Lab:
+    def start(self, workspace: str = "default") -> Lab:
         return self  # there is nothing before a notebook is opened
 
     def open_notebook(self, path: str) -> None:
