@@ -17,9 +17,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from .lab import ARTIFACTS, SCREENSHOTS, free_port, own_environment, running
+from .test_parts import drawn, part
 from .widget import apply, button, messages, palette, region, row, toggle
 
-NOTEBOOK = """
+MODEL = """
 import marimo
 
 app = marimo.App()
@@ -54,7 +55,24 @@ def _(keras, kerasedit, layers):
     model.compile("adam", "sparse_categorical_crossentropy")
     ed = kerasedit.Editor(model)
     return ed, model
+"""
 
+LOOK = """
+
+@app.cell
+def _(mo):
+    look = mo.ui.button(label="Look", value=0, on_click=lambda value: value + 1)
+    look
+    return (look,)
+"""
+
+END = """
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+EDITOR = """
 
 @app.cell
 def _(ed, again):
@@ -66,12 +84,11 @@ def _(ed, again):
 @app.cell
 def _(mo):
     again = mo.ui.run_button(label="Show again")
-    look = mo.ui.button(label="Look", value=0, on_click=lambda value: value + 1)
     rename = mo.ui.run_button(label="Rename")
     train = mo.ui.run_button(label="Train")
     thread = mo.ui.run_button(label="Train in a thread")
-    mo.hstack([again, look, rename, train, thread])
-    return again, look, rename, thread, train
+    mo.hstack([again, rename, train, thread])
+    return again, rename, thread, train
 
 
 @app.cell
@@ -116,10 +133,28 @@ def _(ed, mo, thread, x, y):
     if thread.value:
         mo.Thread(target=fit, daemon=True).start()
     return
+"""
+
+PARTS = """
+
+@app.cell
+def _(ed, kerasedit, mo):
+    import traitlets
+
+    table = kerasedit.LayerTable(ed, height=150)
+    weights = kerasedit.WeightHistograms(ed, height=300)
+    switches = kerasedit.TrainableToggles(ed, height=150)
+    steps = kerasedit.EditHistory(ed, height=120)
+    traitlets.link((table, "selected"), (weights, "paths"))
+    mo.vstack([table, weights, switches, steps])
+    return steps, switches, table, weights
 
 
-if __name__ == "__main__":
-    app.run()
+@app.cell
+def _(look, mo, steps, switches, weights):
+    state = {"paths": weights.paths, "trainable": switches.trainable, "done": steps.done}
+    mo.md(f"look {look.value}: {state}")
+    return
 """
 
 
@@ -133,9 +168,12 @@ class Marimo:
 
     def open(self) -> Locator:
         self.page.goto(self.url)
-        widget = region(self.page.locator("body"))
-        expect(row(widget, "first")).to_be_visible(timeout=120_000)
-        return widget
+        expect(row(self.body, "first").first).to_be_visible(timeout=120_000)
+        return self.body
+
+    @property
+    def body(self) -> Locator:
+        return self.page.locator("body")
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
@@ -154,10 +192,10 @@ class Marimo:
 
 
 @contextmanager
-def marimo_server(mode: str, folder: Path) -> Iterator[str]:
+def marimo_server(mode: str, cells: str, folder: Path) -> Iterator[str]:
     """marimo on the loopback interface, with this Python; the address of the notebook."""
     notebook = folder / "notebook.py"
-    notebook.write_text(NOTEBOOK)
+    notebook.write_text(MODEL + LOOK + cells + END)
     (folder / "pyproject.toml").write_text("[tool.marimo.runtime]\nauto_instantiate = true\n")
     url = f"http://127.0.0.1:{(port := free_port())}"
     command = [
@@ -169,9 +207,17 @@ def marimo_server(mode: str, folder: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def cells() -> str:
+    """What comes after the model in the notebook."""
+    return EDITOR
+
+
 @pytest.fixture(params=["edit", pytest.param("run", marks=pytest.mark.slow)])
-def marimo(request: pytest.FixtureRequest, browser: Browser, tmp_path: Path) -> Iterator[Marimo]:
-    with marimo_server(request.param, tmp_path) as url:
+def marimo(
+    request: pytest.FixtureRequest, browser: Browser, cells: str, tmp_path: Path
+) -> Iterator[Marimo]:
+    with marimo_server(request.param, cells, tmp_path) as url:
         context = browser.new_context(viewport={"width": 1400, "height": 1300})
         context.set_default_timeout(15_000)
         try:
@@ -181,7 +227,7 @@ def marimo(request: pytest.FixtureRequest, browser: Browser, tmp_path: Path) -> 
 
 
 def test_the_editor_in_marimo(marimo: Marimo) -> None:
-    widget, keys = marimo.open(), marimo.page.keyboard
+    widget, keys = region(marimo.open()), marimo.page.keyboard
 
     # Rows, histograms, which come as buffers, and styles, which are the shadow root's own.
     expect(widget.get_by_role("img", name=re.compile(r"^Weights of first: mean"))).to_be_visible()
@@ -226,7 +272,7 @@ def test_the_editor_in_marimo(marimo: Marimo) -> None:
     marimo.press("Rename")
     expect(row(widget, "features")).to_be_visible()
     marimo.press("Show again")
-    expect(region(marimo.page.locator("body"))).to_have_count(1)
+    expect(region(marimo.body)).to_have_count(1)
     expect(row(widget, "features")).to_be_visible()
     toggle(widget, "features").click()
     expect(toggle(widget, "features")).to_have_attribute("aria-busy", "false")
@@ -240,7 +286,7 @@ def test_the_editor_in_marimo(marimo: Marimo) -> None:
 
 
 def test_a_training_in_a_thread_is_steered(marimo: Marimo) -> None:
-    widget = marimo.open()
+    widget = region(marimo.open())
     marimo.press("Train in a thread")
     bar = widget.get_by_role("progressbar", name="Training progress")
     expect(bar).to_have_attribute("aria-valuetext", re.compile(r"Epoch \d+"), timeout=60_000)
@@ -254,3 +300,29 @@ def test_a_training_in_a_thread_is_steered(marimo: Marimo) -> None:
     expect(image).to_have_attribute("aria-label", re.compile(r"update [\d.e-]+ % a step"))
     expect(image).not_to_have_attribute("aria-label", image.get_attribute("aria-label") or "")
     marimo.screenshot("training")
+
+
+@pytest.mark.parametrize("cells", [PARTS], ids=["parts"])
+def test_the_parts_in_marimo(marimo: Marimo) -> None:
+    body = marimo.open()
+    table, histograms = part(body, "Layer table"), part(body, "Weight histograms")
+    switches, steps = part(body, "Trainable toggles"), part(body, "Edit history")
+
+    # What is selected in one is shown in another.
+    row(table, "hidden").click()
+    expect(drawn(histograms, "hidden/kernel")).to_be_visible()
+    expect(drawn(histograms, "first/kernel")).to_have_count(0)
+
+    # A switch is seen in all parts, and so is the way back.
+    toggle(switches, "first").click()
+    expect(toggle(switches, "first")).to_have_attribute("aria-checked", "false")
+    expect(row(table, "first").get_by_role("img", name="Frozen")).to_be_visible()
+    switches.get_by_role("searchbox", name="Filter layers").fill("head")
+    button(switches, "Freeze shown").click()
+    expect(toggle(switches, "head")).to_have_attribute("aria-checked", "false")
+    assert marimo.state() == str({"paths": ["hidden"], "trainable": ["hidden"], "done": 2})
+    marimo.screenshot("parts")
+    button(steps, "Undo to 1").click()
+    expect(toggle(switches, "head")).to_have_attribute("aria-checked", "true")
+    told = {"paths": ["hidden"], "trainable": ["hidden", "head"], "done": 1}
+    assert marimo.state() == str(told)

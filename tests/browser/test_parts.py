@@ -6,9 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Browser, Locator, expect
 
-from .lab import Lab
+from .lab import Jupyter, Lab, NotebookPage, open_lab
 from .test_accessibility import AXE, check
 from .test_editor_story import TRAIN
 from .widget import button, messages, python, row, toggle
@@ -45,8 +45,15 @@ def trained(lab: Lab) -> Lab:
     return lab
 
 
-def test_parts_stay_in_step(trained: Lab) -> None:
-    lab = trained
+@pytest.mark.parametrize("kind", [Lab, NotebookPage], ids=["JupyterLab", "Notebook 7"])
+def test_parts_stay_in_step(kind: type[Lab], browser: Browser, jupyter: Jupyter) -> None:
+    with open_lab(browser, jupyter, kind) as lab:
+        lab.new_notebook()
+        lab.run_cell(TRAIN, timeout=180_000)
+        stay_in_step(lab)
+
+
+def stay_in_step(lab: Lab) -> None:
     output = lab.run_cell(PARTS)
     table, histograms = part(output, "Layer table"), part(output, "Weight histograms")
     switches, history = part(output, "Trainable toggles"), part(output, "Edit history")
