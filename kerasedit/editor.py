@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Event:
-    """What subscribers are told: `kind` is `"edit"`, `"undo"`, `"redo"`, `"reset"` or `"model"`.
+    """What subscribers are told: `kind` is `"edit"`, `"undo"`, `"redo"`, `"reset"`, `"model"` or
+    `"close"`, after which they are told no more.
 
     `revision` grows by one with each; `structural` is False where only flags changed.
     """
@@ -307,12 +308,7 @@ class Editor(EditMethods["Editor"]):
         work = self._workspace()
         edit = edit.settled(work)
         edit.apply(work)
-        if self._in_place and work.graph.structure != self._graph.structure:
-            raise StructureError(
-                "The editor works on the model itself (in_place=True), so only flags and weights "
-                "can be edited. Open it without in_place=True to edit the structure of a copy."
-            )
-        structural = work.graph.structure != self._graph.structure
+        structural = self._is_structural(work)
         if self._waits(
             edit.describe(), structural, bool(work.values), lambda: self._run(lambda: edit)
         ):
@@ -327,6 +323,21 @@ class Editor(EditMethods["Editor"]):
         self._push(_Step(edit, self._graph, work.graph, lines, values, matched, brought))
         for text in work.report.warnings:
             warnings.warn(text, stacklevel=5)
+
+    def _is_structural(self, work: Workspace) -> bool:
+        """Whether what was edited is the structure.
+
+        Raises:
+            StructureError: and it must not be, as the editor works on the model itself.
+        """
+        if work.graph.structure == self._graph.structure:
+            return False
+        if self._in_place:
+            raise StructureError(
+                "The editor works on the model itself (in_place=True), so only flags and weights "
+                "can be edited. Open it without in_place=True to edit the structure of a copy."
+            )
+        return True
 
     def _new_values(self, work: Workspace) -> tuple[ValueChange, ...]:
         """The values that an edit gives weights; nothing is written yet."""
@@ -352,6 +363,7 @@ class Editor(EditMethods["Editor"]):
 
     def _plan(self, make: Callable[[], Edit]) -> Plan:
         with self.lock:
+            self.training()
             edit: Edit | None = None
             work = self._workspace()
             try:
@@ -359,6 +371,9 @@ class Editor(EditMethods["Editor"]):
                     edit = make()
                     edit = edit.settled(work)
                     edit.apply(work)
+                structural = self._is_structural(work)
+                if structural and self._run_before(edit.describe(), structural, False):
+                    work.report.warnings.append("It is made when fit has ended.")
             except EditError as problem:
                 description = edit.describe() if edit else "this edit"
                 code = edit.to_code() if edit else ""
@@ -718,7 +733,15 @@ class Editor(EditMethods["Editor"]):
                 self._gathering = before
 
     def _waits(self, what: str, structural: bool, weights: bool, again: Callable[[], Any]) -> bool:
-        """Puts off, while `fit` runs, what must not be done in the middle of a step.
+        """Puts off, while `fit` runs, what must not be done in the middle of a step."""
+        run = self._run_before(what, structural, weights)
+        if run is None:
+            return False
+        (run.at_end if structural else run.between)(again)
+        return True
+
+    def _run_before(self, what: str, structural: bool, weights: bool) -> Run | None:
+        """The `fit` that an edit waits for, if it has to.
 
         Raises:
             StructureError: the structure cannot change during `fit`.
@@ -726,22 +749,18 @@ class Editor(EditMethods["Editor"]):
         """
         run = self._copy.run
         if run is None or not (structural or (weights and not run.here())):
-            return False
+            return None
         if self._transaction is not None and (run.queue_structure or not structural):
             raise EditError(
                 f"{what}: while fit runs, edits of weights and structure are made one by one, "
                 "not in a transaction."
             )
-        if not structural:
-            run.between(again)
-        elif run.queue_structure:
-            run.at_end(again)
-        else:
+        if structural and not run.queue_structure:
             raise StructureError(
                 f"{what}: the structure cannot change while fit runs. Make this edit after it, or "
                 "train with ed.live(structure='queue'), which makes it when fit has ended."
             )
-        return True
+        return run
 
     def _step_waits(self, what: str, steps: list[_Step], again: Callable[[], Any]) -> bool:
         structural = any(s.before.structure != s.after.structure for s in steps)
@@ -845,6 +864,7 @@ class Editor(EditMethods["Editor"]):
             self._undone.clear()
             self._graph = self._source_graph
             self._copy = self._new_copy(self._copy.compile)
+            self._announce("close")
             self._subscribers.clear()
 
     # -- handing out -----------------------------------------------------------------------------

@@ -73,10 +73,13 @@ def check_layer_name(name: object) -> str:
     """A name that Keras accepts for a layer.
 
     Raises:
-        EditError: it is empty, no text, or has a slash (which separates the levels of a path).
+        EditError: it is empty, no text, has a slash (which separates the levels of a path), or half
+            of a surrogate pair (which no file and no message can hold).
     """
     if not isinstance(name, str) or not name.strip():
         raise EditError(f"A layer's name must be a text that is not empty, not {name!r}.")
     if "/" in name:
         raise EditError(f"A layer's name cannot have a '/', which separates levels: {name!r}.")
+    if any("\ud800" <= sign <= "\udfff" for sign in name):
+        raise EditError(f"A layer's name cannot have half of a surrogate pair: {name!r}.")
     return name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from .graph.model_graph import Entry, LayerId, ModelGraph
@@ -13,25 +14,65 @@ if TYPE_CHECKING:
     from .editor import Editor
 
 
-def status(
-    source: ModelGraph, graph: ModelGraph, entry: Entry, reweighted: Container[LayerId] = ()
-) -> str:
-    """How a layer differs from the source: `"added"`, `"changed"` or `""`.
+def statuses(
+    source: ModelGraph, graph: ModelGraph, reweighted: Container[LayerId] = ()
+) -> list[str]:
+    """How each layer, in data order, differs from the source: `"added"`, `"changed"`, `"moved"` or
+    `""`.
 
     `reweighted` are the layers whose weights edits changed.
     """
-    layer = entry.layer
-    spec, stands_for = graph.layers[layer], _stands_for(source, graph, entry)
-    if stands_for is None:
-        return "added"
-    old = source.layers[stands_for]
+    stands_for = [_stands_for(source, graph, entry) for entry in graph.entries]
+    moved = _moved(source, graph, stands_for)
+    return [
+        "added"
+        if layer is None
+        else "changed"
+        if _is_changed(source, graph, entry.layer, layer, reweighted)
+        else "moved"
+        if entry in moved
+        else ""
+        for entry, layer in zip(graph.entries, stands_for, strict=True)
+    ]
+
+
+def _is_changed(
+    source: ModelGraph,
+    graph: ModelGraph,
+    layer: LayerId,
+    stands_for: LayerId,
+    reweighted: Container[LayerId],
+) -> bool:
+    spec, old = graph.layers[layer], source.layers[stands_for]
     if stands_for != layer or old.name != spec.name or layer in reweighted:
-        return "changed"
+        return True
     if old.config is not spec.config and repr(old.config) != repr(spec.config):
-        return "changed"
+        return True
     # A flag means nothing where there is nothing to train.
     flags = source.effective_flags.get(layer), graph.effective_flags.get(layer)
-    return "changed" if flags[0] != flags[1] and weights_under(graph, layer) else ""
+    return flags[0] != flags[1] and bool(weights_under(graph, layer))
+
+
+def _moved(
+    source: ModelGraph, graph: ModelGraph, stands_for: Sequence[LayerId | None]
+) -> set[Entry]:
+    """The layers of the source that stand elsewhere among those that are left, or in another model."""
+    before: dict[LayerId, list[LayerId]] = {}
+    for entry in source.entries:
+        before.setdefault(entry.owner, []).append(entry.layer)
+    after: dict[LayerId, list[tuple[LayerId, Entry]]] = {}
+    for entry, layer in zip(graph.entries, stands_for, strict=True):
+        if layer is not None:
+            after.setdefault(entry.owner, []).append((layer, entry))
+    moved: set[Entry] = set()
+    for owner, here in after.items():
+        layers, there = [layer for layer, _ in here], set(dict(here))
+        left = [layer for layer in before.get(owner, ()) if layer in there]
+        if layers != left:
+            blocks = SequenceMatcher(None, left, layers, autojunk=False).get_matching_blocks()
+            stayed = {i for block in blocks for i in range(block.b, block.b + block.size)}
+            moved |= {entry for i, (_, entry) in enumerate(here) if i not in stayed}
+    return moved
 
 
 def _stands_for(source: ModelGraph, graph: ModelGraph, entry: Entry) -> LayerId | None:
@@ -69,7 +110,8 @@ def summarize(editor: Editor) -> str:
     """A table: layer, output shape, parameters, whether it trains, and how it differs."""
     graph, source, reweighted = editor.graph, editor.source_graph, editor.reweighted
     rows = [("Layer (type)", "Output shape", "Param #", "Trains", "")]
-    for entry, view in zip(graph.entries, editor.layers, strict=True):
+    marks = statuses(source, graph, reweighted)
+    for view, mark in zip(editor.layers, marks, strict=True):
         indent = "  " * (view.level - 1)
         trains = "-" if view.kind in ("op", "input") else "yes" if view.trainable else "no"
         rows.append(
@@ -78,7 +120,7 @@ def summarize(editor: Editor) -> str:
                 str(view.output_shape),
                 f"{view.params:,}",
                 trains,
-                status(source, graph, entry, reweighted),
+                mark,
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(5)]

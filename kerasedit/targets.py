@@ -104,6 +104,8 @@ def select(graph: ModelGraph, target: Target) -> list[Entry]:
             matches nothing.
     """
     found = set(_select(graph, target))
+    if len(found) == 1:
+        return list(found)
     return [entry for entry in graph.entries if entry in found]
 
 

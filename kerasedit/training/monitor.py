@@ -146,7 +146,9 @@ class Monitor:
     def __init__(self) -> None:
         self._state = State()
         self._views: list[View] = []
-        self._lock = threading.RLock()  # what is told last is what holds
+        self._lock = threading.Lock()
+        self._untold: set[View] = set()
+        self._telling = threading.Lock()
         self._losses: deque[tuple[int, float]] = deque(maxlen=_LOSSES)
         self._loss_noted = 0.0
         self.history = LayerHistory()
@@ -173,6 +175,7 @@ class Monitor:
         def remove() -> None:
             with contextlib.suppress(ValueError):
                 self._views.remove(view)
+            self._untold.discard(view)
 
         return remove
 
@@ -185,16 +188,31 @@ class Monitor:
         """Takes in and tells what changed."""
         with self._lock:
             self._take(changes)
-            for view in list(self._views):
-                self._tell_state(view)
+            self._untold.update(self._views)
+        self._tell_views()
 
     def step(self, **changes: Any) -> None:
         """Takes in that steps went by. It is told with a frame, or where none comes now and then."""
+        now = time.monotonic()
         with self._lock:
             self._take(changes)
-            for view in list(self._views):
-                if time.monotonic() - view.told > _SELDOM:
-                    self._tell_state(view)
+            self._untold.update(view for view in self._views if now - view.told > _SELDOM)
+        self._tell_views()
+
+    def _tell_views(self) -> None:
+        """Tells the state; what is told last is what holds.
+
+        Nobody waits for a thread that tells, since what hears of it may wait for the editor's lock:
+        that thread tells what came meanwhile too.
+        """
+        while self._untold and self._telling.acquire(blocking=False):
+            try:
+                while self._untold:
+                    view = self._untold.pop()
+                    view.told = time.monotonic()
+                    _tell(view.show_state, self._state)
+            finally:
+                self._telling.release()
 
     def _take(self, changes: dict[str, Any]) -> None:
         self._state = replace(self._state, **changes)
@@ -207,10 +225,6 @@ class Monitor:
                 self._losses.append((total, loss))
             self._loss_noted = now
 
-    def _tell_state(self, view: View) -> None:
-        view.told = time.monotonic()
-        _tell(view.show_state, self._state)
-
     def alert(self, text: str) -> None:
         """Says that something went wrong, once."""
         if text not in self._state.alerts:
@@ -218,12 +232,11 @@ class Monitor:
 
     def show(self, moments: dict[str, Moment]) -> None:
         """A frame for each view that has drawn what it got."""
-        with self._lock:
-            for view in list(self._views):
-                if view.take_credit():
-                    view.told, paths = time.monotonic(), view.paths
-                    shown = {path: m for path, m in moments.items() if path in paths}
-                    _tell(view.show_frame, Frame(self._state, shown))
+        for view in list(self._views):
+            if view.take_credit():
+                view.told, paths = time.monotonic(), view.paths
+                shown = {path: m for path, m in moments.items() if path in paths}
+                _tell(view.show_frame, Frame(self._state, shown))
 
     def forget(self) -> None:
         """The layers are no longer those of the latest training. One under way goes on."""

@@ -10,7 +10,7 @@ from .. import _keras
 from ..errors import TargetError
 from ..graph.model_graph import Entry, Origin
 from ..targets import select_weights
-from ..views import WeightView
+from ..views import LayerView, WeightView
 from .histogram import Histogram, histogram
 
 if TYPE_CHECKING:
@@ -33,6 +33,15 @@ def weights_named(editor: Editor, target: Any) -> list[WeightView]:
         path: {w.index: w for w in views[path].weights} for path in {e.path for e, _ in found}
     }
     return [weights[entry.path][index] for entry, index in found]
+
+
+def weights_at(editor: Editor, path: str) -> list[WeightView]:
+    """The weights of the layer at a path, or of all inside the model there."""
+    graph = editor.graph
+    entries = [graph.by_path[path]]
+    if graph.layers[entries[0].layer].net is not None:
+        entries += [entry for entry in graph.entries if entry.path.startswith(f"{path}/")]
+    return [weight for entry in entries for weight in LayerView(editor, graph, entry).weights]
 
 
 def histogram_of(editor: Editor, target: Any, bins: int) -> Histogram:

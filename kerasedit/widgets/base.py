@@ -6,17 +6,18 @@ import secrets
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import traitlets
 
 from ..editor import Editor, Event
+from ..errors import EditError
 from ..training.monitor import Frame, State, View
 from ..training.watch import BINS
 from .kernel import keep_replies_on_subshells
-from .messages import answer, pack_moments
-from .rows import make_info, make_patch, make_rows, training_data
+from .messages import answer, check_size, pack_moments
+from .rows import make_info, make_patch, rows_of, training_data
 from .static_html import table_html
 
 _STATIC = Path(__file__).parent / "static"
@@ -76,6 +77,9 @@ class Part(anywidget.AnyWidget):
     alive = traitlets.Unicode().tag(sync=True)
     height = traitlets.Int(None, allow_none=True, min=60).tag(sync=True)
 
+    # What a browser may set; the last is how ipywidgets counts views.
+    _VIEWED: ClassVar[tuple[str, ...]] = ("selected", "filter", "paths", "log", "_view_count")
+
     _ends: tuple[Callable[[], object], ...] = ()
 
     def __init__(self, editor: Any, **options: Any) -> None:
@@ -101,7 +105,7 @@ class Part(anywidget.AnyWidget):
                 self.set_trait(name, value)
 
     def _make_rows(self) -> list[dict[str, Any]]:
-        return make_rows(self.editor)
+        return rows_of(self.editor)
 
     def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """The traits as the editor is now.
@@ -132,7 +136,7 @@ class Part(anywidget.AnyWidget):
 
     def _follow(self, event: Event) -> None:
         """Every change of the editor becomes one message with what is new."""
-        if self.closed:
+        if self.closed or event.kind == "close":
             self.close()
             return
         with self.hold_sync():
@@ -156,6 +160,15 @@ class Part(anywidget.AnyWidget):
             unsent, self._unsent = self._unsent, set()
             super().send_state(unsent)
         self.send(reply, buffers)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Of what a browser sets, only how the widget is viewed is taken: all else is the kernel's."""
+        viewed = {name: sync_data[name] for name in self._VIEWED if name in sync_data}
+        try:
+            check_size(viewed)
+        except EditError:
+            return
+        super().set_state(viewed)
 
     def send_state(self, key: Any = None) -> None:
         """Changes of a widget that is shown nowhere, as those of cells that were run again, wait."""

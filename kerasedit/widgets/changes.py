@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..differences.result import Diff, Item, Removed, WeightChange
 from ..errors import EditError
 from ..names import visible
+from .detail import Reply
 from .rows import make_ghosts
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ _KINDS = (
     "weights",
     "flags",
 )
-
-Reply = tuple[dict[str, Any], list[bytes]]
 
 
 def tell_changes(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:

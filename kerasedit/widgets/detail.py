@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import same_bits
 from ..errors import EditError, TargetError
+from ..views import LayerView, WeightView
 from ..weights.extremes import Extremes, Found, extremes
 from ..weights.histogram import Histogram, histogram
 from ..weights.idle import idle_channels
@@ -18,7 +19,6 @@ from ..weights.looking import source_variables
 
 if TYPE_CHECKING:
     from ..editor import Editor
-    from ..views import WeightView
 
 # More are not told one by one.
 MAX_WEIGHTS = 64
@@ -51,14 +51,15 @@ def tell_detail(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply
         path, revision = asked_path(editor, message), editor.revision
         entry = editor.graph.by_path[path]
         cls = editor.graph.layers[entry.layer].cls
-        weights = next(view for view in editor.layers if view.path == path).weights
+        weights = LayerView(editor, editor.graph, entry).weights
         source = None if editor.in_place else source_variables(editor, entry)
         # Copies, so that the rest is done while others may edit.
+        trains = [weight.trainable for weight in weights[:MAX_WEIGHTS]]
         values = [weight.numpy() for weight in weights[:MAX_WEIGHTS]]
         before = [_before(source, weight) for weight in weights[:MAX_WEIGHTS]]
     found = [
-        _weight(cls, weight, new, old, bins)
-        for weight, new, old in zip(weights, values, before, strict=False)
+        _weight(cls, weight, trained, new, old, bins)
+        for weight, trained, new, old in zip(weights, trains, values, before, strict=False)
     ]
     reply = {
         "path": path,
@@ -77,7 +78,12 @@ def _before(source: Mapping[str, Any] | None, weight: WeightView) -> np.ndarray 
 
 
 def _weight(
-    cls: type, weight: WeightView, new: np.ndarray, old: np.ndarray | None, bins: int
+    cls: type,
+    weight: WeightView,
+    trainable: bool,
+    new: np.ndarray,
+    old: np.ndarray | None,
+    bins: int,
 ) -> tuple[dict[str, Any], bytes]:
     """A weight as JSON, and the counts of its histogram and, where that differs, the source's."""
     same = old is not None and same_bits(new, old)
@@ -86,7 +92,7 @@ def _weight(
         "name": weight.name,
         "shape": list(weight.shape),
         "dtype": weight.dtype,
-        "trainable": weight.trainable,
+        "trainable": trainable,
         "bytes": new.nbytes,
         "source": "none" if old is None else "same" if same else "other",
         "figures": None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -20,16 +20,17 @@ from ..plan import Plan
 from ..training.monitor import View
 from ..training.watch import BINS, Moment
 from ..weights.histogram import pack, pooled
-from ..weights.looking import weights_named
+from ..weights.looking import weights_at
 from .arguments import tell_arguments
 from .changes import tell_changes, tell_code, tell_diff, tell_removed
-from .detail import tell_detail
+from .detail import Reply, tell_detail
 
 if TYPE_CHECKING:
     from ..editor import Editor
 
 MAX_BYTES = 1 << 20
 MAX_PATHS = 512
+MAX_LINES = 20  # of a report
 
 
 class StaleRevision(EditError):
@@ -44,11 +45,10 @@ class Taken(NameTaken):
         self.hint = hint
 
 
-Answer = tuple[dict[str, Any], list[bytes]]
-
-
-def answer(editor: Editor, alive: str, message: Any, view: View | None = None) -> Answer:
+def answer(editor: Editor, alive: str, message: Any, view: View | None = None) -> Reply:
     """The answer to a message: `{id, ok}` or `{id, error}`, and binary buffers.
+
+    An interrupt is answered too: whoever waits for an answer would wait for ever.
 
     Args:
         editor: what the message is about.
@@ -57,10 +57,10 @@ def answer(editor: Editor, alive: str, message: Any, view: View | None = None) -
         view: what the widget shows of a training.
     """
     number = message.get("id") if isinstance(message, Mapping) else None
-    if not isinstance(number, str) or len(number) > 100:
+    if not isinstance(number, str) or len(number) > 100 or not number.isprintable():
         number = None
     try:
-        _check_size(message)
+        check_size(message)
         if number is None:
             raise EditError("A message is an object with an 'id'.")
         ok, buffers = _dispatch(editor, alive, message, view)
@@ -73,6 +73,9 @@ def answer(editor: Editor, alive: str, message: Any, view: View | None = None) -
             f"Something unexpected happened: {type(problem).__name__}: {problem}"
         )
         return {"id": number, "error": _error(unexpected)}, []
+    except KeyboardInterrupt:
+        # Where the kernel handles messages between cells, the stop button ends one that takes long.
+        return {"id": number, "error": _error(EditError("Interrupted; nothing was changed."))}, []
 
 
 def _error(problem: EditError) -> dict[str, Any]:
@@ -83,18 +86,21 @@ def _error(problem: EditError) -> dict[str, Any]:
     return {"type": name, "message": str(problem)[:4000], "hint": hint}
 
 
-def _check_size(message: Any) -> None:
+def check_size(message: Any) -> None:
+    """Refuses what is no JSON that can be sent on, or too much of it.
+
+    Raises:
+        EditError: it is one of these. Half of a surrogate pair is no text that can be sent.
+    """
     try:
-        size = len(json.dumps(message))
+        size = len(json.dumps(message, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as problem:
         raise EditError("A message must be JSON.") from problem
     if size > MAX_BYTES:
         raise EditError(f"A message may have {MAX_BYTES} bytes; this one has {size}.")
 
 
-def _dispatch(
-    editor: Editor, alive: str, message: Mapping[str, Any], view: View | None
-) -> tuple[Any, list[bytes]]:
+def _dispatch(editor: Editor, alive: str, message: Mapping[str, Any], view: View | None) -> Reply:
     asked = [key for key in ("edit", "preview", "action", "query") if key in message]
     if len(asked) != 1:
         raise EditError("A message has one of 'edit', 'preview', 'action' and 'query'.")
@@ -124,8 +130,20 @@ def _edit(editor: Editor, message: Mapping[str, Any]) -> dict[str, Any]:
         _check_revision(editor, message)
         edit = read_edit(message["edit"], lambda data: read_block(data, editor.custom_objects))
         with editor.gathering():  # a click may be one of several
-            editor.apply(edit)
-        return {"revision": editor.revision, "report": list(editor.report)}
+            return _done(editor, lambda: editor.apply(edit))
+
+
+def _done(editor: Editor, act: Callable[[], Any]) -> dict[str, Any]:
+    """What is told of an action; one that `fit` puts off has changed nothing yet."""
+    before = editor.revision
+    act()
+    if editor.revision == before and editor.training() is not None:
+        return {"revision": before, "waits": True, "report": []}
+    report = list(editor.report)
+    more = len(report) - MAX_LINES
+    if more > 0:
+        report[MAX_LINES:] = [f"and {more} more"]
+    return {"revision": editor.revision, "report": report}
 
 
 def _preview(editor: Editor, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,15 +174,15 @@ def plan_data(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _step(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _step(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     with editor.lock:
         _check_revision(editor, message)
         move = editor.undo if message["action"] == "undo" else editor.redo
-        move(message.get("n", 1))
-        return {"revision": editor.revision, "report": []}, []
+        n = message.get("n", 1)
+        return {**_done(editor, lambda: move(n)), "report": []}, []
 
 
-def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     name, overwrite = message.get("name"), message.get("overwrite") is True
     if not isinstance(name, str):
         raise EditError("'name' must be the name of a variable.")
@@ -179,7 +197,7 @@ def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[
     return {"name": name}, []
 
 
-def _save(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _save(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     path = message.get("path")
     if not isinstance(path, str) or not path.strip() or "\0" in path:
         raise EditError("'path' must be the name of a file.")
@@ -211,7 +229,7 @@ def _hear(view: View, message: Mapping[str, Any]) -> None:
         view.drawn()
 
 
-def _moments(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _moments(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     """The weights as they were at a step of the latest training."""
     step, history = message.get("step"), editor.monitor.history
     if not isinstance(step, int) or isinstance(step, bool):
@@ -221,7 +239,7 @@ def _moments(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[An
     return header, [pack_moments(found)]
 
 
-def _losses(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _losses(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     """The losses of the latest training so far, for a page that was not there."""
     losses = editor.monitor.losses
     return {"total": losses[-1][0] if losses else 0, "values": [loss for _, loss in losses]}, []
@@ -232,28 +250,31 @@ def pack_moments(moments: Mapping[str, Moment]) -> bytes:
     return b"".join(moment.pack().tobytes() for moment in moments.values())
 
 
-def _histograms(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _histograms(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     paths, bins = _paths(message), message.get("bins", 64)
     if not isinstance(bins, int) or isinstance(bins, bool) or not 1 <= bins <= 1024:
         raise EditError("'bins' must be a whole number from 1 to 1024.")
-    with editor.lock:
-        known = editor.graph.by_path
-        found = [path for path in paths if path in known]
-        if paths and not found:
-            raise TargetError("None of these layers is there any more.")
-        parts = [_row_histogram(editor, path, bins) for path in found]
-        reply = {"paths": found, "bins": bins, "revision": editor.revision}
-    return reply, [b"".join(parts)]
+    revision = editor.revision
+    parts = {path: part for path in paths if (part := _row_histogram(editor, path, bins))}
+    if paths and not parts:
+        raise TargetError("None of these layers is there any more.")
+    return {"paths": list(parts), "bins": bins, "revision": revision}, [b"".join(parts.values())]
 
 
 def _row_histogram(editor: Editor, path: str, bins: int) -> bytes:
-    """All weights of a row pooled. Strings of a vocabulary and the like are no weights to draw."""
-    arrays = [weight.numpy() for weight in weights_named(editor, path)]
+    """All weights of a row pooled; nothing where there is no such row.
+
+    Strings of a vocabulary and the like are no weights to draw.
+    """
+    with editor.lock:  # for as long as values are copied, and not while they are counted
+        if path not in editor.graph.by_path:
+            return b""
+        arrays = [weight.numpy() for weight in weights_at(editor, path)]
     numeric = [a for a in arrays if a.dtype.kind not in "OUSc"]
     return np.asarray(pack(pooled(numeric, bins)), "<f4").tobytes()
 
 
-def _palette(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _palette(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     return {"layers": _finite(palette(editor.custom_objects))}, []
 
 
@@ -266,7 +287,7 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
-def _ping(editor: Editor, alive: str, message: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
+def _ping(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     editor.training()  # notices a `fit` that was interrupted
     return {"alive": alive, "revision": editor.revision}, []
 

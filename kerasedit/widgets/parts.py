@@ -66,6 +66,8 @@ class LayerTable(Listing):
     value = traitlets.List(traitlets.Unicode())
 
     def __init__(self, thing: Any, **options: Any) -> None:
+        if "value" in options:
+            options["selected"] = options.pop("value")
         super().__init__(editor_of(thing), **options)
         traitlets.link((self, "selected"), (self, "value"))
 

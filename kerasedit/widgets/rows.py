@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ..edits.base import tensors_of
 from ..graph.model_graph import Entry, LayerId, ModelGraph
 from ..handback import free_variable, user_namespace
 from ..palette import family_of
 from ..plan import count_bytes
-from ..summary import removed, status, successors
+from ..summary import removed, statuses, successors
 from ..training.monitor import State
 from ..views import LayerView, count_params, count_trainable, weights_under
 
@@ -19,9 +20,23 @@ if TYPE_CHECKING:
     from ..editor import Editor
 
 
-def make_rows(editor: Editor) -> list[dict[str, Any]]:
-    """A row per layer in data order; see docs/protocol.md."""
-    graph, reweighted = editor.graph, editor.reweighted
+# Of each editor the rows at its latest revision: what several widgets show is made once.
+_made: WeakKeyDictionary[Editor, tuple[int, list[dict[str, Any]]]] = WeakKeyDictionary()
+
+
+def rows_of(editor: Editor) -> list[dict[str, Any]]:
+    """A row per layer in data order; see docs/protocol.md. They are not to be changed."""
+    with editor.lock:
+        revision, rows = _made.get(editor, (-1, []))
+        if revision != editor.revision:
+            rows = _rows(editor)
+            _made[editor] = editor.revision, rows
+        return rows
+
+
+def _rows(editor: Editor) -> list[dict[str, Any]]:
+    graph = editor.graph
+    marks = statuses(editor.source_graph, graph, editor.reweighted)
     # By place and not by owner: a model that stands in two places has its layers in both.
     index = {
         (entry.path.removesuffix(graph.layers[entry.layer].name), entry.layer): number
@@ -31,9 +46,11 @@ def make_rows(editor: Editor) -> list[dict[str, Any]]:
         {
             **_row(graph, entry, view),
             **_edges(graph, entry, index, number),
-            "status": status(editor.source_graph, graph, entry, reweighted),
+            "status": mark,
         }
-        for number, (entry, view) in enumerate(zip(graph.entries, editor.layers, strict=True))
+        for number, (entry, view, mark) in enumerate(
+            zip(graph.entries, editor.layers, marks, strict=True)
+        )
     ]
 
 
@@ -162,7 +179,13 @@ def make_info(editor: Editor) -> dict[str, Any]:
     root = graph.layers[graph.root]
     params, trainable = count_params(graph, graph.root), count_trainable(graph)
     undo, redo = editor.undo_label, editor.redo_label
-    opaque = graph.net.opaque
+    reason = ""
+    if graph.net.opaque:
+        reason = (
+            "A subclassed model: its call is Python code, so only flags and weights can be edited."
+        )
+    elif editor.in_place:
+        reason = "The model itself, not a copy of it: only flags and weights can be edited."
     return {
         "name": root.name,
         "class_name": root.cls.__name__,
@@ -177,10 +200,7 @@ def make_info(editor: Editor) -> dict[str, Any]:
         "can_redo": redo is not None,
         "undo_label": undo or "",
         "redo_label": redo or "",
-        "editable": not opaque,
-        "reason": "A subclassed model: its call is Python code, so only flags and weights can be "
-        "edited."
-        if opaque
-        else "",
+        "editable": not reason,
+        "reason": reason,
         "variable": free_variable(root.name, user_namespace()),
     }

@@ -169,6 +169,7 @@ def test_what_is_none_of_these_is_refused() -> None:
 def test_a_layer_table_tells_what_is_selected(editor: Editor) -> None:
     shown = LayerTable(editor, filter="type:Dense", selected=["head"], height=200)
     assert (shown.filter, shown.selected, shown.value) == ("type:Dense", ["head"], ["head"])
+    assert LayerTable(shown.editor, value=["head"]).selected == ["head"]
     assert shown.height == 200
     heard: list[Any] = []
     shown.observe(lambda change: heard.append(change.new), "value")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,8 +15,9 @@ from hypothesis import strategies as st
 from keras import layers
 
 import kerasedit
-from kerasedit import Editor
+from kerasedit import EditError, Editor
 from kerasedit.widgets.editor_widget import EditorWidget
+from kerasedit.widgets.rows import rows_of
 
 
 def make_model() -> keras.Model:
@@ -27,6 +30,11 @@ def make_model() -> keras.Model:
     b = shared(inner(x))
     y = layers.Dense(3, name="head")(layers.Add(name="add")([a, b]) * 2.0)
     return keras.Model(x, y, name="toy")
+
+
+def sendable(content: Any) -> None:
+    """What is no JSON, or no UTF-8, never reaches the browser."""
+    json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
 
 
 class Wire:
@@ -44,13 +52,14 @@ class Wire:
         self.raw({"id": f"m{self.count}", **message})
         content, _ = self.sent[-1]
         assert content["id"] == f"m{self.count}"
-        json.dumps(content, allow_nan=False)
+        sendable(content)
         return content
 
     def raw(self, message: Any) -> None:
         before = len(self.sent)
         self.widget._receive(self.widget, message, [])
         assert len(self.sent) == before + 1, "every message gets one answer"
+        sendable(self.sent[-1][0])
 
     def edit(self, **edit: Any) -> Any:
         return self.ask(revision=self.editor.revision, edit=edit)
@@ -468,6 +477,146 @@ def test_a_ping_notices_an_interrupted_fit(wire: Wire) -> None:
     assert wire.widget.training["running"]
     assert wire.ask(query="ping")["ok"]["revision"] == wire.editor.revision
     assert not wire.widget.training["running"]
+
+
+def test_half_of_a_surrogate_pair_is_answered_and_goes_nowhere(wire: Wire) -> None:
+    half, before = "\ud800", wire.paths()
+    for edit in (
+        {"edit": "remove", "target": half},
+        {"edit": "rename", "target": "head", "name": half},
+        {"edit": "configure", "target": "head", "config": {half: 1}},
+    ):
+        assert "JSON" in wire.edit(**edit)["error"]["message"]
+    wire.raw({"id": half, "query": "ping"})
+    assert wire.sent[-1][0]["id"] is None
+    assert wire.paths() == before
+    with pytest.raises(EditError, match="surrogate"):
+        wire.editor.rename("head", half)
+
+
+def test_a_megabyte_is_counted_in_bytes(wire: Wire) -> None:
+    wire.ask(query="histograms", paths=["\u00e4" * 400_000], bins=4)
+    assert "bytes" in wire.ask(query="ping", more="\u00e4" * 600_000)["error"]["message"]
+
+
+def test_of_traits_a_browser_sets_only_how_it_looks_at_them(wire: Wire) -> None:
+    before = wire.widget.get_state()
+    own = {"snapshot": [1], "patch": [1], "info": {}, "revision": 99, "alive": "x", "part": "x"}
+    wire.widget.set_state({**own, "training": {}, "_esm": "x", "height": 60, "selected": ["head"]})
+    assert wire.widget.get_state() == {**before, "selected": ["head"]}
+    wire.widget.set_state({"filter": "x" * (1 << 20)})
+    wire.widget.set_state({"filter": "\ud800"})
+    assert wire.widget.filter == ""
+    assert "ok" in wire.edit(edit="remove", target="head")
+    toggles = kerasedit.TrainableToggles(wire.editor)
+    trainable = toggles.trainable
+    toggles.set_state({"trainable": []})
+    assert toggles.trainable == trainable
+
+
+def test_an_interrupted_edit_is_answered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(edit: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wire.editor, "apply", interrupted)
+    assert "Interrupted" in wire.edit(edit="remove", target="head")["error"]["message"]
+    monkeypatch.undo()
+    assert "ok" in wire.edit(edit="rename", target="head", name="top")
+
+
+def during_fit(wire: Wire, structure: Any, act: Callable[[], Any]) -> Any:
+    """What comes of something done at a batch."""
+    found: list[Any] = []
+
+    class Act(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            found.append(act())
+
+    model = wire.editor.model
+    model.compile("sgd", "mse")
+    callbacks = [wire.editor.live(structure=structure), Act()]
+    model.fit(np.ones((4, 8)), np.ones((4, 3)), verbose=0, callbacks=callbacks)
+    return found[0]
+
+
+def test_an_edit_that_waits_for_the_end_of_fit_says_so(wire: Wire) -> None:
+    wire.editor.freeze("shared")
+    edit = {"edit": "rename", "target": "head", "name": "top"}
+
+    def act() -> Any:
+        plan = wire.ask(revision=1, preview=edit)["ok"]["plan"]
+        assert plan["ok"] and plan["warnings"] == ["It is made when fit has ended."]
+        return wire.edit(**edit)
+
+    assert during_fit(wire, "queue", act)["ok"] == {"revision": 1, "waits": True, "report": []}
+    assert "top" in wire.paths()
+    undo = during_fit(
+        wire, "queue", lambda: wire.ask(revision=wire.editor.revision, action="undo", n=1)
+    )
+    assert undo["ok"]["waits"]
+    assert "head" in wire.paths()
+
+
+def test_what_would_be_refused_is_foreseen(wire: Wire) -> None:
+    edit = {"edit": "rename", "target": "head", "name": "top"}
+
+    def act() -> Any:
+        plan = wire.ask(revision=0, preview=edit)["ok"]["plan"]
+        assert not plan["ok"] and "while fit runs" in plan["errors"][0]
+        flags = wire.ask(revision=0, preview={"edit": "freeze", "targets": ["head"]})["ok"]["plan"]
+        return flags["ok"]
+
+    assert during_fit(wire, "refuse", act)
+    assert wire.ask(revision=0, preview=edit)["ok"]["plan"]["ok"]
+
+    there = Wire(Editor(make_model(), in_place=True))
+    assert not there.widget.info["editable"] and "flags and weights" in there.widget.info["reason"]
+    plan = there.ask(revision=0, preview=edit)["ok"]["plan"]
+    assert not plan["ok"] and "in_place=True" in plan["errors"][0]
+    assert "in_place=True" in there.edit(**edit)["error"]["message"]
+    assert "ok" in there.edit(edit="freeze", targets=["head"])
+
+
+def test_an_editor_that_is_closed_closes_its_widgets(wire: Wire) -> None:
+    assert not wire.widget.closed
+    wire.editor.close()
+    assert wire.widget.closed
+
+
+def test_of_a_long_report_the_first_lines_are_told() -> None:
+    chain = [layers.ReLU(name=f"r{n}") for n in range(60)]
+    wire = Wire(Editor(keras.Sequential([keras.Input((4,)), *chain])))
+    report = wire.edit(edit="trim", target="r3")["ok"]["report"]
+    assert len(wire.editor.report) > 50
+    assert report[-1] == f"and {len(wire.editor.report) - 20} more" and len(report) == 21
+
+
+def test_whoever_is_told_of_a_training_may_wait_for_the_editor(wire: Wire) -> None:
+    editor, told, go = wire.editor, threading.Event(), threading.Event()
+
+    def hear(change: Any) -> None:
+        told.set()
+        assert go.wait(60)
+        editor.freeze("head")
+
+    wire.widget.observe(hear, "training")
+    fit = threading.Thread(target=lambda: editor.monitor.update(running=True, epochs=1))
+    fit.start()
+    assert told.wait(60)
+    wire.widget.unobserve(hear, "training")
+    with editor.lock:
+        editor.monitor.update(epochs=7)
+        go.set()
+    fit.join(60)
+    assert not fit.is_alive()
+    assert wire.widget.training["epochs"] == 7 and not editor.layers[-1].trainable
+
+
+def test_rows_are_made_once_for_all_widgets(wire: Wire) -> None:
+    rows = rows_of(wire.editor)
+    assert rows_of(wire.editor) is rows
+    wire.editor.rename("head", "top")
+    assert rows_of(wire.editor) is not rows and "top" in wire.paths()
 
 
 def test_a_missing_bundle_says_how_to_build_it(

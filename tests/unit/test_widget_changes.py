@@ -10,9 +10,10 @@ import pytest
 from keras import layers
 
 from kerasedit import Editor
+from kerasedit.summary import summarize
 from kerasedit.widgets.changes import MAX_CODE, MAX_ITEMS, MAX_LABEL, MAX_STEPS
 from kerasedit.widgets.messages import answer
-from kerasedit.widgets.rows import make_rows
+from kerasedit.widgets.rows import rows_of
 
 
 def make_model() -> keras.Model:
@@ -214,7 +215,7 @@ def test_what_was_removed_is_told_with_its_place(ed: Editor) -> None:
     # What has become another, with old weights or none, is not gone; nor is what was only moved.
     ed.configure("hidden", units=6, on_mismatch="reinit").configure("head", activation="relu")
     assert [path for path, _, _ in told()] == ["inner/relu", "drop"]
-    statuses = {row["path"]: row["status"] for row in make_rows(ed)}
+    statuses = {row["path"]: row["status"] for row in rows_of(ed)}
     assert statuses["hidden"] == statuses["head"] == "changed"
 
     # Of a model that is gone, nothing inside is told by itself.
@@ -224,3 +225,27 @@ def test_what_was_removed_is_told_with_its_place(ed: Editor) -> None:
     assert [path for path, _, _ in told()] == ["inner", "drop", "head"]
     ed.undo(len(ed.history))
     assert told() == []
+
+
+def test_rows_tell_what_was_moved() -> None:
+    inner = keras.Sequential([keras.Input((4,)), layers.ReLU(name="a"), layers.ReLU(name="b")])
+    chain = [layers.ReLU(name=f"r{n}") for n in range(5)]
+    ed = Editor(keras.Sequential([keras.Input((4,)), inner, *chain]))
+
+    def marks() -> dict[str, str]:
+        return {row["path"]: row["status"] for row in rows_of(ed) if row["status"]}
+
+    ed.move("r0", after="r3")
+    assert marks() == {"r0": "moved"}
+    assert "moved" in summarize(ed) and "moved" in ed.widget()._static_html()
+    ed.remove("r1").insert(layers.ReLU(name="new"), after="r2")
+    assert marks() == {"r0": "moved", "new": "added"}
+    ed.rename("r0", "late")
+    assert marks() == {"late": "changed", "new": "added"}
+    ed.undo(4)
+    assert marks() == {}
+    # What moves with the model around it stays where it is in that.
+    ed.move("sequential", after="r4")
+    assert marks() == {"sequential": "moved"}
+    ed.move("sequential/a", after="sequential/b")
+    assert set(marks()) in ({"sequential", "sequential/a"}, {"sequential", "sequential/b"})
