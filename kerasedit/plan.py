@@ -77,6 +77,11 @@ class Plan:
         return None if self.after is None else count_flops(self.after)
 
     @cached_property
+    def bytes_before(self) -> int | None:
+        """Bytes of all weights now."""
+        return None if self.before is None else count_bytes(self.before)
+
+    @cached_property
     def bytes_after(self) -> int | None:
         """Bytes of all weights after the edit; None where it cannot be made."""
         return None if self.after is None else count_bytes(self.after)

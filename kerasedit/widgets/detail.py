@@ -20,6 +20,7 @@ from ..weights.looking import source_variables
 if TYPE_CHECKING:
     from ..editor import Editor
 
+MAX_PATHS = 512  # of one message
 # More are not told one by one.
 MAX_WEIGHTS = 64
 MAX_BINS = 256
@@ -40,6 +41,20 @@ def asked_path(editor: Editor, message: Mapping[str, Any]) -> str:
     if path not in editor.graph.by_path:
         raise TargetError(f"There is no layer {path!r:.200} any more.")
     return path
+
+
+def asked_paths(message: Mapping[str, Any]) -> list[str]:
+    """The layers that a message is about.
+
+    Raises:
+        EditError: it is no list of paths, or too many.
+    """
+    paths = message.get("paths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise EditError("'paths' must be a list of paths.")
+    if len(paths) > MAX_PATHS:
+        raise EditError(f"At most {MAX_PATHS} paths are taken at once.")
+    return paths
 
 
 def tell_detail(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:

@@ -23,13 +23,13 @@ from ..weights.histogram import pack, pooled
 from ..weights.looking import weights_at
 from .arguments import tell_arguments
 from .changes import tell_changes, tell_code, tell_diff, tell_removed
-from .detail import Reply, tell_detail
+from .detail import Reply, asked_paths, tell_detail
+from .pruning import tell_channels
 
 if TYPE_CHECKING:
     from ..editor import Editor
 
 MAX_BYTES = 1 << 20
-MAX_PATHS = 512
 MAX_LINES = 20  # of a report
 
 
@@ -170,6 +170,10 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "params_after": plan.params_after,
         "trainable_before": plan.trainable_before,
         "trainable_after": plan.trainable_after,
+        "bytes_before": plan.bytes_before,
+        "bytes_after": plan.bytes_after,
+        "flops_before": plan.flops_before,
+        "flops_after": plan.flops_after,
         "code": plan.code,
     }
 
@@ -207,15 +211,6 @@ def _save(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     return {"path": path}, []
 
 
-def _paths(message: Mapping[str, Any]) -> list[str]:
-    paths = message.get("paths")
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise EditError("'paths' must be a list of paths.")
-    if len(paths) > MAX_PATHS:
-        raise EditError(f"At most {MAX_PATHS} paths are taken at once.")
-    return paths
-
-
 def _hear(view: View, message: Mapping[str, Any]) -> None:
     """Where the message comes from, what of a training is in view there, and what was drawn."""
     place = message.get("place", "")
@@ -224,7 +219,7 @@ def _hear(view: View, message: Mapping[str, Any]) -> None:
     if message.get("action") == "leave":
         view.leave(place)
         return
-    view.hear(place, _paths(message) if message.get("query") == "watch" else None)
+    view.hear(place, asked_paths(message) if message.get("query") == "watch" else None)
     if message.get("action") == "drawn":
         view.drawn()
 
@@ -234,7 +229,7 @@ def _moments(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     step, history = message.get("step"), editor.monitor.history
     if not isinstance(step, int) or isinstance(step, bool):
         raise EditError("'step' must be a whole number.")
-    found = {path: history.at(path, step) for path in _paths(message) if path in history.paths}
+    found = {path: history.at(path, step) for path in asked_paths(message) if path in history.paths}
     header = {"paths": list(found), "steps": [m.step for m in found.values()], "bins": BINS}
     return header, [pack_moments(found)]
 
@@ -251,7 +246,7 @@ def pack_moments(moments: Mapping[str, Moment]) -> bytes:
 
 
 def _histograms(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
-    paths, bins = _paths(message), message.get("bins", 64)
+    paths, bins = asked_paths(message), message.get("bins", 64)
     if not isinstance(bins, int) or isinstance(bins, bool) or not 1 <= bins <= 1024:
         raise EditError("'bins' must be a whole number from 1 to 1024.")
     revision = editor.revision
@@ -304,6 +299,7 @@ _QUERIES = {
     "changes": tell_changes,
     "diff": tell_diff,
     "removed": tell_removed,
+    "channels": tell_channels,
     "code": tell_code,
     "ping": _ping,
 }
