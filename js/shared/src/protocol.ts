@@ -265,7 +265,7 @@ export type CodeStyle = "kerasedit" | "keras";
 
 /** A message without its id and revision, which the client adds. */
 export type Question =
-  | { query: "histograms"; paths: string[]; bins: number; log: boolean }
+  | { query: "histograms"; paths: string[]; bins: number }
   | { query: "moments"; paths: string[]; step: number }
   | { query: "losses" }
   | { query: "palette" }
@@ -285,9 +285,11 @@ export type Word = { query: "watch"; paths: string[] } | { action: "drawn" | "le
 
 export type Action = { edit: Edit } | { action: "undo" | "redo"; n: number };
 
-/** What the kernel answers to an action that it carried out. */
+/** What the kernel answers to an action that it carried out, or will. */
 export interface Done {
   revision: number;
+  /** It is put off until a `fit` that runs has ended. */
+  waits?: boolean;
   report?: string[];
 }
 

@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { count } from "../../shared/src/format";
 import { rowLabel } from "../../shared/src/ghosts";
 import { describeLanes } from "../../shared/src/lanes";
@@ -198,32 +198,36 @@ function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: nu
 function NameField({ store, row }: { store: Store; row: Row }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
+  const [typed, setTyped] = useState(row.name);
+  const name = typed.trim();
   const { foresight } = store;
   const foreseen = foresight.shown.value;
+  // What is said of a name stays while another is typed.
+  const refused = foreseen?.edit.edit === "rename" && foreseen.edit.name === name && foreseen.plan?.ok === false;
   return (
     <input
       ref={field}
       class="ke-input ke-name-field"
       aria-label={`New name of ${row.path}`}
-      aria-invalid={foreseen?.edit.edit === "rename" && foreseen.plan?.ok === false}
+      aria-invalid={refused}
       dir="auto"
       spellcheck={false}
       autocomplete="off"
-      defaultValue={row.name}
+      value={typed}
       onKeyDown={(event) => {
-        const refused = event.currentTarget.getAttribute("aria-invalid") === "true";
-        if (event.key === "Enter" && !refused) void store.rename(row, event.currentTarget.value.trim());
+        if (event.key === "Enter" && !refused) void store.rename(row, name);
         if (event.key === "Escape") void store.rename(row, row.name);
       }}
       onInput={(event) => {
-        const name = event.currentTarget.value.trim();
-        if (name === "" || name === row.name) foresight.dismiss();
-        else foresight.point(event.currentTarget, { edit: "rename", target: row.path, name });
+        const { value } = event.currentTarget;
+        setTyped(value);
+        if (value.trim() === "" || value.trim() === row.name) foresight.dismiss();
+        else foresight.point(event.currentTarget, { edit: "rename", target: row.path, name: value.trim() });
       }}
-      onBlur={(event) => {
+      onBlur={() => {
         foresight.dismiss();
         // Closing the field takes the focus from it, too.
-        if (store.renaming.value === row.path) void store.rename(row, event.currentTarget.value.trim());
+        if (store.renaming.value === row.path) void store.rename(row, name);
       }}
     />
   );

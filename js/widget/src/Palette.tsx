@@ -7,10 +7,9 @@ import { ArgumentForm } from "./ArgumentForm";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
 import { Choice, MismatchChoice } from "./Choice";
-import { Refusal } from "./client";
 import { PlanView } from "./PlanView";
 import { paletteEdit, type PaletteTask, type Store } from "./store";
-import { usePreview } from "./usePreview";
+import { useEdit } from "./useEdit";
 import { useId } from "./useId";
 
 const PLACE = { "insert-before": "Before", "insert-after": "After", replace: "In place of" };
@@ -24,8 +23,6 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
   const [old, setOld] = useState<Arguments | null>(null);
   const [weights, setWeights] = useState<WeightsRule>("match");
   const [mismatch, setMismatch] = useState<Mismatch>("error");
-  const [applying, setApplying] = useState(false);
-  const [refused, setRefused] = useState<Refusal | null>(null);
   const close = () => (store.palette.value = null);
 
   useLayoutEffect(() => {
@@ -56,26 +53,12 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
   const edit = complete
     ? paletteEdit(task, { class_name: entry.class_name, config: filled.config }, weights, mismatch)
     : null;
-  const { plan, refusal, checking } = usePreview(store, edit);
-  const ready = edit !== null && plan?.ok === true && !checking && !applying;
+  const { plan, refusal, checking, ready, refused, apply } = useEdit(store, edit, close);
 
   function choose(one: PaletteEntry): void {
     setChosen(one.class_name);
     setTyped({});
     setMismatch("error");
-  }
-
-  async function apply(): Promise<void> {
-    if (!ready) return;
-    setApplying(true);
-    setRefused(null);
-    try {
-      await store.apply({ edit });
-      close();
-    } catch (error) {
-      if (error instanceof Refusal) setRefused(error);
-      setApplying(false);
-    }
   }
 
   const title = task.kind === "replace" ? "Replace layer" : "Insert layer";
