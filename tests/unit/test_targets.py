@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import keras
 import pytest
 from keras import layers
 
 from kerasedit import EditError, Editor, TargetError
+from kerasedit.targets import _compile
 from tests import models
+
+# The widget's filter is held to the same.
+GLOBS = json.loads((Path(__file__).parents[1] / "globs.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +65,13 @@ def test_a_path_names_one_layer(nested: Editor) -> None:
 )
 def test_globs(cnn: Editor, pattern: str, names: list[str]) -> None:
     assert cnn.find(pattern) == names
+
+
+@pytest.mark.parametrize("case", GLOBS, ids=lambda case: case["glob"])
+def test_globs_fit_whole_paths(case: dict[str, Any]) -> None:
+    pattern = _compile(case["glob"])
+    assert [path for path in case["fits"] if not pattern.fullmatch(path)] == []
+    assert [path for path in case["not"] if pattern.fullmatch(path)] == []
 
 
 def test_a_star_stays_within_a_level_and_two_cross_them(nested: Editor) -> None:

@@ -1,5 +1,6 @@
 // Whose weights a list of paths means.
 import type { Row } from "./protocol";
+import { aroundPath } from "./rows";
 
 export interface Chosen {
   row: Row;
@@ -13,11 +14,10 @@ export interface Chosen {
  */
 export function chosenWeights(rows: readonly Row[], paths: readonly string[]): Chosen[] {
   const named = new Set(paths);
-  const around = (path: string) => path.split("/").map((_, n, parts) => parts.slice(0, n + 1).join("/"));
   return rows
     .filter((row) => row.weights > 0 && row.kind !== "model")
     .flatMap((row): Chosen[] => {
-      if (named.size === 0 || around(row.path).some((path) => named.has(path))) return [{ row, weights: null }];
+      if (named.size === 0 || aroundPath(row.path).some((path) => named.has(path))) return [{ row, weights: null }];
       const single = paths.filter((path) => path.startsWith(`${row.path}/`));
       return single.length > 0 ? [{ row, weights: new Set(single) }] : [];
     });

@@ -1,5 +1,5 @@
 // The weights of one layer as the kernel tells them.
-import { type Binary, describeHistogram, type Histogram } from "./histogram";
+import { type Binary, describeHistogram, type Histogram, viewOf } from "./histogram";
 import type { Figures, LayerDetail, WeightDetail } from "./protocol";
 
 /** A weight with its histogram, and the source's on the same bins where that is another. */
@@ -10,9 +10,7 @@ export interface Weight extends WeightDetail {
 
 /** The weights of an answer; the counts of their histograms are in its buffer, one behind the other. */
 export function decodeDetail(detail: LayerDetail, buffer: Binary | undefined): Weight[] {
-  const bytes = ArrayBuffer.isView(buffer)
-    ? new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
-    : new DataView(buffer ?? new ArrayBuffer(0));
+  const bytes = viewOf(buffer ?? new ArrayBuffer(0));
   let at = 0;
   function next(figures: Figures | null): Histogram | null {
     if (!figures) return null;

@@ -45,7 +45,7 @@ function sameWord(a: string, b: string): boolean {
  */
 export function matcher(filter: string): Test {
   const tests: Test[] = [];
-  const types: ((name: string) => boolean)[] = [];
+  const types: Fits[] = [];
   for (const word of wordsOf(filter)) {
     const [, key, value = ""] = /^(type|is):(.*)$/i.exec(word) ?? [];
     const name = unquoted(value);
@@ -71,21 +71,67 @@ function isGlob(text: string): boolean {
 }
 
 function textTest(text: string): Test {
-  const test = isGlob(text) ? globTest(text) : (name: string) => name.includes(text);
+  const test: Fits = isGlob(text) ? globTest(text) : (name) => name.includes(text);
   return (row) => test(row.path.toLowerCase()) || test(row.class_name.toLowerCase());
 }
 
-function globTest(glob: string): (text: string) => boolean {
-  const source = glob.replace(/\*\*|\*|\?|\[(!?)([^\]]+)\]|[\\^$.|+(){}[\]]/g, (token, not?: string, set?: string) => {
-    if (token === "**") return ".*";
-    if (token === "*") return "[^/]*";
-    if (token === "?") return "[^/]";
-    if (set !== undefined) return `[${not ? "^" : ""}${set.replace(/[\\^[]/g, "\\$&")}]`;
-    return `\\${token}`;
-  });
+type Fits = (sign: string) => boolean;
+
+/** A part of a glob: what it runs over, the sign that leads on from it, and how many parts on one may be without any. */
+interface Part {
+  over?: Fits;
+  takes?: Fits;
+  skips?: readonly number[];
+}
+
+const any: Fits = () => true;
+const inLevel: Fits = (sign) => sign !== "/";
+
+const WILD = new Map<string, Part[]>([
+  ["?", [{ takes: inLevel }]],
+  ["*", [{ over: inLevel, skips: [1] }]],
+  ["**", [{ over: any, skips: [1] }]],
+  ["**/", [{ skips: [1, 2] }, { over: any, takes: (sign) => sign === "/" }]],
+]);
+
+/**
+ * A test of whole texts, by the same rules as the kernel's (tests/globs.json holds both to them). It
+ * follows all ways through the glob at once, so that no text makes it try for ever.
+ */
+export function globTest(glob: string): Fits {
+  // Two stars at the begin of a level, with a slash behind them, stand for whole levels, or for none.
+  const signs = glob.match(/(?<![^/])\*\*\/|\*\*|\[.[^\]]*\]|./gsu) ?? [];
+  const parts = signs.flatMap((sign) => WILD.get(sign) ?? { takes: signTest(sign) });
+  return (text) => {
+    let places = reach(parts, [0]);
+    for (const sign of text) {
+      const next: number[] = [];
+      for (const place of places) {
+        const part = parts[place];
+        if (part?.over?.(sign)) next.push(place);
+        if (part?.takes?.(sign)) next.push(place + 1);
+      }
+      places = reach(parts, next);
+    }
+    return places.has(parts.length);
+  };
+}
+
+/** Places in a glob, and those that one gets to from them without a sign. */
+function reach(parts: readonly Part[], places: readonly number[]): ReadonlySet<number> {
+  const found = new Set(places);
+  // A set that grows is walked to its end.
+  for (const place of found) for (const by of parts[place]?.skips ?? []) found.add(place + by);
+  return found;
+}
+
+/** A sign, one of a set, or with `!` one of the level that is not in it. */
+function signTest(sign: string): Fits {
+  if (sign.length < 3) return (other) => other === sign;
+  const set = sign.slice(1, -1).replace(/[\\[\]]/g, "\\$&").replace(/^!/, "^/");
   try {
-    const pattern = new RegExp(`^${source}$`, "u");
-    return (text) => pattern.test(text);
+    const pattern = new RegExp(`^[${set}]$`, "su");
+    return (other) => pattern.test(other);
   } catch {
     return () => false; // A range such as [z-a] names nothing.
   }

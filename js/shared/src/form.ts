@@ -78,7 +78,7 @@ function readTuple(text: string): Json {
 /** JSON, Python's spelling of the constants, or a bare word, which stands for itself. */
 function readJson(text: string): Json {
   const constants: Record<string, Json> = { None: null, True: true, False: false };
-  if (text in constants) return constants[text] ?? null;
+  if (Object.hasOwn(constants, text)) return constants[text] ?? null;
   try {
     return JSON.parse(text) as Json;
   } catch {

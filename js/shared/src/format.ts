@@ -21,6 +21,19 @@ export function bytes(value: number): string {
   return `${unit === 0 ? value : value.toPrecision(value < 1000 ? 3 : 4)} ${units[unit] ?? ""}`;
 }
 
+/** Operations, by the thousand: "1.23 G". */
+export function operations(value: number): string {
+  const units = ["", " k", " M", " G", " T", " P"];
+  const unit = value < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
+  return `${figure(value / 1000 ** unit)}${units[unit] ?? ""}`;
+}
+
+/** "+12 %", "\u221250 %". */
+export function share(before: number, after: number): string {
+  const percent = Math.round((after / before - 1) * 100);
+  return `${percent < 0 ? "\u2212" : "+"}${Math.abs(percent)} %`;
+}
+
 /** Three digits, without the zeros that add nothing. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "Inf" : "-Inf";

@@ -1,6 +1,7 @@
 // Rows for layers of the source that are gone, among those of the layers that there are.
 import { matcher } from "./filter";
 import type { Removed, Row } from "./protocol";
+import { aroundPath } from "./rows";
 
 /** The row's name as a screen reader tells it. */
 export function rowLabel(row: Row): string {
@@ -43,7 +44,7 @@ export function withGhosts(
   if (removed.length === 0) return shown;
   const number = new Map(rows.map((row, at) => [row.path, at]));
   const matches = filter.trim() ? matcher(filter) : null;
-  const isOpen = (path: string) => path.split("/").every((_, n, parts) => unfolded.has(parts.slice(0, n + 1).join("/")));
+  const isOpen = (path: string) => aroundPath(path).every((model) => unfolded.has(model));
   const found: Row[] = [];
   let next = 0;
   for (const gone of removed) {

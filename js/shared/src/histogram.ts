@@ -28,6 +28,12 @@ const FIGURES = 8;
 /** Buffers come as views or as plain buffers, depending on the version of the widget library. */
 export type Binary = ArrayBuffer | ArrayBufferView;
 
+export function viewOf(buffer: Binary): DataView {
+  return ArrayBuffer.isView(buffer)
+    ? new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+    : new DataView(buffer);
+}
+
 export function decodeHistograms(paths: readonly string[], bins: number, buffer: Binary): Map<string, Histogram> {
   return decode(paths, bins, FIGURES, buffer, (at) => histogramAt(bins, at));
 }
@@ -50,9 +56,7 @@ function decode<T>(
   buffer: Binary,
   read: (at: (k: number) => number) => T,
 ): Map<string, T> {
-  const view = ArrayBuffer.isView(buffer)
-    ? new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
-    : new DataView(buffer);
+  const view = viewOf(buffer);
   const stride = bins + figures;
   if (view.byteLength !== paths.length * stride * 4) {
     throw new RangeError(`${view.byteLength} bytes for ${paths.length} histograms of ${bins} bins`);

@@ -32,7 +32,7 @@ export interface Row {
   trainable_params: number;
   weights: number;
   marks: Mark[];
-  status: "" | "added" | "changed" | "removed";
+  status: "" | "added" | "changed" | "moved" | "removed";
   calls: number;
   /** How many rows above this one those stand that feed it. */
   inputs: number[];
@@ -118,6 +118,8 @@ export interface Layer {
 }
 
 export type Mismatch = "error" | "reinit" | "slice";
+/** By what it is told which channels go first. */
+export type Criterion = "l2" | "l1" | "bn_scale" | "geometric_median" | "random";
 export type WeightsRule = "match" | "slice" | "none";
 
 export type Edit = (
@@ -132,6 +134,14 @@ export type Edit = (
   | { edit: "freeze_up_to"; target: string }
   | { edit: "freeze"; targets: string[] }
   | { edit: "unfreeze"; targets: string[] }
+  | {
+      edit: "prune_channels";
+      target: string | string[];
+      fraction: number;
+      criterion: Criterion;
+      multiple_of: number;
+      scope: "layer" | "global";
+    }
 ) & { on_mismatch?: Mismatch };
 
 /** What an edit would do. Lists of strings hold lines of text, ready to be shown. */
@@ -151,6 +161,11 @@ export interface Plan {
   params_after: number;
   trainable_before: number;
   trainable_after: number;
+  bytes_before: number;
+  bytes_after: number;
+  /** Null where they are not known. */
+  flops_before: number | null;
+  flops_after: number | null;
   code: string;
   /** Only weights whose shape no longer fits are in the way: `on_mismatch` would help. */
   mismatch?: boolean;
@@ -261,11 +276,29 @@ export interface DiffGroup {
   items: { label: string; detail: string; path: string | null }[];
 }
 
+/** Channels that go or stay together. */
+export interface ChannelGroup {
+  channels: number;
+  makers: string[];
+  /** What each layer that is tied to them does, and how many more there are. */
+  chain: string[];
+  more: number;
+  /** Layers that reckon with all of them together. */
+  mixed: string[];
+  /** Why they cannot go. */
+  reason: string;
+}
+
+export interface ChannelGroups {
+  groups: ChannelGroup[];
+  total: number;
+}
+
 export type CodeStyle = "kerasedit" | "keras";
 
 /** A message without its id and revision, which the client adds. */
 export type Question =
-  | { query: "histograms"; paths: string[]; bins: number; log: boolean }
+  | { query: "histograms"; paths: string[]; bins: number }
   | { query: "moments"; paths: string[]; step: number }
   | { query: "losses" }
   | { query: "palette" }
@@ -274,6 +307,7 @@ export type Question =
   | { query: "changes" }
   | { query: "diff" }
   | { query: "removed" }
+  | { query: "channels"; paths: string[] }
   | { query: "code"; style?: CodeStyle }
   | { query: "ping" }
   | { action: "hand_back"; name: string; overwrite: boolean }
@@ -285,9 +319,11 @@ export type Word = { query: "watch"; paths: string[] } | { action: "drawn" | "le
 
 export type Action = { edit: Edit } | { action: "undo" | "redo"; n: number };
 
-/** What the kernel answers to an action that it carried out. */
+/** What the kernel answers to an action that it carried out, or will. */
 export interface Done {
   revision: number;
+  /** It is put off until a `fit` that runs has ended. */
+  waits?: boolean;
   report?: string[];
 }
 

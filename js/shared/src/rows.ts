@@ -32,6 +32,11 @@ export function shownRows(rows: readonly Row[], filter: string, unfolded: Readon
   return filter.trim() ? rows.filter(matcher(filter)) : foldRows(rows, unfolded);
 }
 
+/** A path and those of the models around it, from the outermost inwards. */
+export function aroundPath(path: string): string[] {
+  return path.split("/").map((_, n, parts) => parts.slice(0, n + 1).join("/"));
+}
+
 /** The path of the nested model that holds a row, or null at the top. */
 export function parentPath(rows: readonly Row[], index: number): string | null {
   const level = rows[index]?.level ?? 1;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { hasWord, matcher, toggleWord, wordsOf } from "../src/filter";
+import globs from "../../../tests/globs.json";
+import { globTest, hasWord, matcher, toggleWord, wordsOf } from "../src/filter";
 import type { Row } from "../src/protocol";
 
 function row(path: string, class_name: string, more: Partial<Row> = {}): Row {
@@ -60,6 +61,14 @@ describe("a plain word", () => {
   });
   it("takes glob characters that make no pattern as nothing worse than no match", () => {
     for (const filter of ["[", "[]", "[z-a]", "*(", "[\\", "a]*"]) expect(matching(filter)).toEqual([]);
+  });
+});
+
+describe("a glob", () => {
+  it.each(globs)("$glob means what it means to the kernel", ({ glob, fits, not }) => {
+    const test = globTest(glob);
+    expect(fits.filter((text) => !test(text))).toEqual([]);
+    expect(not.filter(test)).toEqual([]);
   });
 });
 

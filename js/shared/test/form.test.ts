@@ -48,6 +48,7 @@ describe("fill", () => {
   it.each([
     ["relu", "relu"],
     ['"relu"', "relu"],
+    ["constructor", "constructor"],
     ["None", null],
     ["True", true],
     ["0.5", 0.5],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../src/protocol";
-import { foldRows, inputsOf, parentPath, patchRows, pathRange, shownRows } from "../src/rows";
+import { aroundPath, foldRows, inputsOf, parentPath, patchRows, pathRange, shownRows } from "../src/rows";
 import { row } from "./row";
 
 const rows = [
@@ -13,6 +13,10 @@ const rows = [
   row("head"),
 ];
 const paths = (some: readonly Row[]) => some.map((one) => one.path);
+
+it("aroundPath tells a path and those of the models around it", () => {
+  expect(aroundPath("a/b/c")).toEqual(["a", "a/b", "a/b/c"]);
+});
 
 describe("patchRows", () => {
   it("takes runs of rows that were sent before, and the rows that were not", () => {

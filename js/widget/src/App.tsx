@@ -3,12 +3,14 @@ import { EditPreview } from "./EditPreview";
 import { Layers } from "./Layers";
 import { Messages } from "./Messages";
 import { Palette } from "./Palette";
+import { Prune } from "./Prune";
 import { Problem, Root } from "./Root";
 import type { Store } from "./store";
 import { TrainingStrip } from "./TrainingStrip";
 
 export function App({ store }: { store: Store }) {
   const info = store.info.value;
+  const task = store.dialog.value;
   return (
     <Root store={store} label="Keras model editor">
       <Bar store={store} />
@@ -18,7 +20,7 @@ export function App({ store }: { store: Store }) {
       <Layers store={store} />
       <Messages store={store} />
       <EditPreview store={store} />
-      {store.palette.value && <Palette store={store} task={store.palette.value} />}
+      {task && (task.kind === "prune" ? <Prune store={store} task={task} /> : <Palette store={store} task={task} />)}
     </Root>
   );
 }

@@ -9,7 +9,7 @@ import { Refusal } from "./client";
 import { PlanView } from "./PlanView";
 import type { Store } from "./store";
 import { useAnswer } from "./useAnswer";
-import { usePreview } from "./usePreview";
+import { useEdit } from "./useEdit";
 
 interface Props {
   store: Store;
@@ -28,34 +28,17 @@ export function Arguments({ store, row }: Props) {
 function Form({ store, path, told }: { store: Store; path: string; told: Told }) {
   const [typed, setTyped] = useState<Fields>({});
   const [mismatch, setMismatch] = useState<Mismatch>("error");
-  const [applying, setApplying] = useState(false);
-  const [refused, setRefused] = useState<Refusal | null>(null);
 
   const { params, left_out: leftOut } = told;
   const filled = fill(params, typed);
   const readable = Object.keys(filled.problems).length === 0;
   const changed = Object.keys(filled.config).length > 0;
   const edit = readable && changed && store.canEdit.value ? configure(path, filled.config, mismatch) : null;
-  const { plan, refusal, checking } = usePreview(store, edit);
-  const ready = edit !== null && plan?.ok === true && !checking && !applying;
+  const { plan, refusal, checking, ready, refused, apply } = useEdit(store, edit, discard);
 
   function discard(): void {
     setTyped({});
     setMismatch("error");
-    setRefused(null);
-  }
-
-  async function apply(): Promise<void> {
-    if (!ready) return;
-    setApplying(true);
-    setRefused(null);
-    try {
-      await store.apply({ edit });
-      discard();
-    } catch (error) {
-      if (error instanceof Refusal) setRefused(error);
-    }
-    setApplying(false);
   }
 
   return (

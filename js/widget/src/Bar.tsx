@@ -124,7 +124,7 @@ export function Flags({ store }: { store: Store }) {
   const { rows, selected } = store.bulk.value;
   const what = plural(rows.length, selected ? "selected layer" : "layer");
   const nothing = store.dead.value || rows.length === 0;
-  const chosen = selected ? "selected" : "shown";
+  const shown = selected ? "" : " shown"; // The names hold what the eye reads.
   const which = selected ? what : `${what} that the list shows`;
   const targets = () => rows.map((row) => row.path);
   return (
@@ -137,7 +137,7 @@ export function Flags({ store }: { store: Store }) {
         foretelling={foretelling(store, () => ({ edit: "freeze", targets: targets() }))}
         onClick={() => void store.setTrainable(rows, false)}
       >
-        Freeze {chosen}
+        Freeze{shown}
       </Button>
       <Button
         label="Unfreeze shown"
@@ -147,7 +147,7 @@ export function Flags({ store }: { store: Store }) {
         foretelling={foretelling(store, () => ({ edit: "unfreeze", targets: targets() }))}
         onClick={() => void store.setTrainable(rows, true)}
       >
-        Unfreeze {chosen}
+        Unfreeze{shown}
       </Button>
     </div>
   );
@@ -168,7 +168,7 @@ function Selection({ store }: { store: Store }) {
         onClick={() => {
           const [path, ...more] = chosen;
           if (path === undefined) return;
-          store.palette.value = { kind: "insert-after", path, ...(more.length > 0 && { paths: chosen }) };
+          store.dialog.value = { kind: "insert-after", path, ...(more.length > 0 && { paths: chosen }) };
         }}
       />
       <Button

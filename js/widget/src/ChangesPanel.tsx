@@ -6,8 +6,9 @@ import { Button } from "./Button";
 import "./changes.css";
 import { Refusal } from "./client";
 import { CodePanel } from "./CodePanel";
-import type { Store } from "./store";
 import { Asking, Old } from "./Fetched";
+import { onwards } from "./onwards";
+import type { Store } from "./store";
 import { useAnswer, usePatientAnswer } from "./useAnswer";
 import { useWalk } from "./useWalk";
 
@@ -27,11 +28,10 @@ export function ChangesPanel({ store, tab, onTab, onClose }: Props) {
   const tabs = Object.keys(TABS) as ChangesTab[];
 
   function onKeyDown(event: KeyboardEvent): void {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (by === undefined) return;
+    const by = onwards(event);
+    if (by === 0) return;
     const list = event.currentTarget as HTMLElement;
-    const forward = getComputedStyle(list).direction === "rtl" ? -by : by;
-    const next = (tabs.indexOf(tab) + forward + tabs.length) % tabs.length;
+    const next = (tabs.indexOf(tab) + by + tabs.length) % tabs.length;
     event.preventDefault();
     onTab(tabs[next] ?? tab);
     list.querySelectorAll<HTMLElement>("[role=tab]")[next]?.focus();
@@ -134,7 +134,7 @@ function Step({ store, number, done, label, code }: StepProps) {
         )}
       </span>
       <Button label={name} tabIndex={-1} disabled={here || store.dead.value} onClick={() => store.stepTo(number)}>
-        {here ? "Now here" : name}
+        {name}
       </Button>
     </li>
   );

@@ -43,7 +43,7 @@ function Box({ store, foreseen }: { store: Store; foreseen: Foreseen }) {
     };
   }, [foreseen]);
 
-  const choices = plan?.mismatch === true || inputsToKeep(store.rows.value, edit).length > 0;
+  const choices = plan?.ok === false && (plan.mismatch === true || inputsToKeep(store.rows.value, edit).length > 0);
   return (
     <div
       ref={box}

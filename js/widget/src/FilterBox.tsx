@@ -31,11 +31,12 @@ export function FilterBox({ store }: { store: Store }) {
         value={store.filter.value}
         onInput={(event) => store.setFilter(event.currentTarget.value)}
         onKeyDown={(event) => {
-          const path = store.active.value; // One that is shown: the list sees to that.
-          if (event.key !== "ArrowDown" || path === null) return;
+          // Where the list shows none, the row that the keyboard was on is not there.
+          const row = store.layersShown.value.find(({ path }) => path === store.active.value);
+          if (event.key !== "ArrowDown" || !row) return;
           event.preventDefault();
-          store.select(path, "only");
-          store.focusWanted.value = path;
+          store.select(row.path, "only");
+          store.focusWanted.value = row.path;
         }}
       />
       <Button

@@ -2,12 +2,12 @@ import { useState } from "preact/hooks";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
 import type { Store } from "./store";
-import { useTaking } from "./useTaking";
+import { Overwrite, useTaking } from "./taking";
 
 export function HandBack({ store }: { store: Store }) {
   const [typed, setTyped] = useState<string | null>(null);
   const name = typed ?? store.info.value?.variable ?? "";
-  const { refusal, take, drop } = useTaking(async (overwrite) => {
+  const { refusal, take, drop } = useTaking(name, async (overwrite) => {
     const done = await store.ask<{ name: string }>({ action: "hand_back", name, overwrite });
     store.report.value = [`The edited model is now the variable ${done.name}.`];
   });
@@ -34,10 +34,7 @@ export function HandBack({ store }: { store: Store }) {
         spellcheck={false}
         autocomplete="off"
         value={name}
-        onInput={(event) => {
-          drop();
-          setTyped(event.currentTarget.value);
-        }}
+        onInput={(event) => setTyped(event.currentTarget.value)}
       />
       <Button label="Hand back" icon="handBack" title={`Bind the edited model to ${name}`} disabled={disabled} onClick={handBack}>
         Hand back
@@ -46,14 +43,7 @@ export function HandBack({ store }: { store: Store }) {
         <div class="ke-popover ke-below">
           <Alert refusal={refusal}>
             {refusal.hint === "model" ? (
-              <>
-                <Button label="Replace variable" primary onClick={() => void take(true)}>
-                  Replace variable
-                </Button>
-                <Button label="Keep variable" onClick={drop}>
-                  Keep variable
-                </Button>
-              </>
+              <Overwrite what="variable" take={take} drop={drop} />
             ) : (
               <Button label="Choose another name" onClick={drop}>
                 Choose another name

@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { count } from "../../shared/src/format";
 import { rowLabel } from "../../shared/src/ghosts";
 import { describeLanes } from "../../shared/src/lanes";
@@ -30,6 +30,7 @@ const MARKS: Record<Mark, string> = {
 const STATUS = {
   added: "Not in the source model",
   changed: "Differs from the source model",
+  moved: "Stands elsewhere in the source model",
   removed: "Of the source model, and no longer in this one",
 };
 
@@ -198,32 +199,36 @@ function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: nu
 function NameField({ store, row }: { store: Store; row: Row }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
+  const [typed, setTyped] = useState(row.name);
+  const name = typed.trim();
   const { foresight } = store;
   const foreseen = foresight.shown.value;
+  // What is said of a name stays while another is typed.
+  const refused = foreseen?.edit.edit === "rename" && foreseen.edit.name === name && foreseen.plan?.ok === false;
   return (
     <input
       ref={field}
       class="ke-input ke-name-field"
       aria-label={`New name of ${row.path}`}
-      aria-invalid={foreseen?.edit.edit === "rename" && foreseen.plan?.ok === false}
+      aria-invalid={refused}
       dir="auto"
       spellcheck={false}
       autocomplete="off"
-      defaultValue={row.name}
+      value={typed}
       onKeyDown={(event) => {
-        const refused = event.currentTarget.getAttribute("aria-invalid") === "true";
-        if (event.key === "Enter" && !refused) void store.rename(row, event.currentTarget.value.trim());
+        if (event.key === "Enter" && !refused) void store.rename(row, name);
         if (event.key === "Escape") void store.rename(row, row.name);
       }}
       onInput={(event) => {
-        const name = event.currentTarget.value.trim();
-        if (name === "" || name === row.name) foresight.dismiss();
-        else foresight.point(event.currentTarget, { edit: "rename", target: row.path, name });
+        const { value } = event.currentTarget;
+        setTyped(value);
+        if (value.trim() === "" || value.trim() === row.name) foresight.dismiss();
+        else foresight.point(event.currentTarget, { edit: "rename", target: row.path, name: value.trim() });
       }}
-      onBlur={(event) => {
+      onBlur={() => {
         foresight.dismiss();
         // Closing the field takes the focus from it, too.
-        if (store.renaming.value === row.path) void store.rename(row, event.currentTarget.value.trim());
+        if (store.renaming.value === row.path) void store.rename(row, name);
       }}
     />
   );
@@ -232,7 +237,7 @@ function NameField({ store, row }: { store: Store; row: Row }) {
 function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: number }) {
   const { path } = row;
   if (row.kind === "ghost") return null;
-  const open = (kind: PaletteTask["kind"]) => (store.palette.value = { kind, path });
+  const open = (kind: PaletteTask["kind"]) => (store.dialog.value = { kind, path });
   const whole = store.part === "editor";
   const editable = whole && store.info.value?.editable === true;
   const inside = row.kind !== "input";

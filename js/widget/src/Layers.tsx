@@ -4,6 +4,7 @@ import type { Row } from "../../shared/src/protocol";
 import { parentPath } from "../../shared/src/rows";
 import { pointedRow } from "./Lanes";
 import { LayerRow } from "./LayerRow";
+import { onwards } from "./onwards";
 import { ROW_HEIGHT } from "./place";
 import { RowMenu } from "./RowMenu";
 import { RowNotePanel } from "./RowNotePanel";
@@ -130,7 +131,7 @@ export function Layers({ store }: { store: Store }) {
     store.focusWanted.value = row.path;
   }
 
-  /** Keys follow the treegrid pattern: left and right fold, and walk a row's own controls. */
+  /** Keys follow the treegrid pattern: those along the text unfold and fold, and walk a row's own controls. */
   function onKeyDown(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
     if (!active || target instanceof HTMLInputElement || target.closest(".ke-detail")) return;
@@ -152,6 +153,20 @@ export function Layers({ store }: { store: Store }) {
     }
     const foldable = row.kind === "model" && !store.filter.value.trim();
     const unfolded = store.unfolded.value.has(row.path);
+    switch (onwards(event)) {
+      case 1:
+        if (onRow && foldable && !unfolded) store.setUnfolded(row.path, true);
+        else walkControls(target, 1);
+        return true;
+      case -1:
+        if (!onRow) walkControls(target, -1);
+        else if (foldable && unfolded) store.setUnfolded(row.path, false);
+        else {
+          const parent = rows.findIndex((other) => other.path === parentPath(rows, activeIndex));
+          if (parent >= 0) goTo(parent);
+        }
+        return true;
+    }
     switch (event.key) {
       case "ArrowDown":
         goTo(activeIndex + 1, event);
@@ -170,18 +185,6 @@ export function Layers({ store }: { store: Store }) {
         return true;
       case "End":
         goTo(rows.length - 1, event);
-        return true;
-      case "ArrowRight":
-        if (onRow && foldable && !unfolded) store.setUnfolded(row.path, true);
-        else walkControls(target, 1);
-        return true;
-      case "ArrowLeft":
-        if (!onRow) walkControls(target, -1);
-        else if (foldable && unfolded) store.setUnfolded(row.path, false);
-        else {
-          const parent = rows.findIndex((other) => other.path === parentPath(rows, activeIndex));
-          if (parent >= 0) goTo(parent);
-        }
         return true;
       case "F10":
         if (event.shiftKey) openMenu(row.path);

@@ -2,6 +2,9 @@ import type { ComponentChildren } from "preact";
 import { count, plural } from "../../shared/src/format";
 import type { Store } from "./store";
 
+/** Lines that are told of what an edit did. */
+const LINES = 10;
+
 /** What happened last, and how things stand with the kernel. Refusals are alerts, and elsewhere. */
 export function Messages({ store }: { store: Store }) {
   if (store.dead.value) {
@@ -11,19 +14,21 @@ export function Messages({ store }: { store: Store }) {
       </Region>
     );
   }
+  const report = store.report.value;
   return (
-    <Region>
+    <Region scrolls={report.length > 1}>
       {store.waiting.value !== null && (
         <p class="ke-waiting">
           waiting for the kernel
           {store.waiting.value > 0 && `: ${plural(store.waiting.value, "change")} to make`}
         </p>
       )}
-      {store.report.value.map((line) => (
-        <p key={line} dir="auto">
+      {report.slice(0, LINES).map((line, i) => (
+        <p key={i} dir="auto">
           {line}
         </p>
       ))}
+      {report.length > LINES && <p>and {count(report.length - LINES)} more</p>}
       {store.filter.value.trim() && (
         <p>
           The filter shows {count(store.layersShown.value.length)} of {plural(store.rows.value.length, "row")}
@@ -33,9 +38,10 @@ export function Messages({ store }: { store: Store }) {
   );
 }
 
-function Region({ children }: { children: ComponentChildren }) {
+/** What may be too high for it, the keyboard can scroll. */
+function Region({ scrolls, children }: { scrolls?: boolean; children: ComponentChildren }) {
   return (
-    <div class="ke-messages" role="status" aria-label="Messages" aria-live="polite">
+    <div class="ke-messages" role="status" aria-label="Messages" aria-live="polite" tabIndex={scrolls ? 0 : undefined}>
       {children}
     </div>
   );

@@ -1,43 +1,28 @@
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { fill, type Fields, inherit, isRare } from "../../shared/src/form";
 import { plural } from "../../shared/src/format";
 import { searchPalette } from "../../shared/src/palette";
 import type { Arguments, Mismatch, PaletteEntry, WeightsRule } from "../../shared/src/protocol";
 import { ArgumentForm } from "./ArgumentForm";
 import { Alert } from "./Alert";
-import { Button } from "./Button";
 import { Choice, MismatchChoice } from "./Choice";
-import { Refusal } from "./client";
+import { Dialog } from "./Dialog";
 import { PlanView } from "./PlanView";
 import { paletteEdit, type PaletteTask, type Store } from "./store";
-import { usePreview } from "./usePreview";
+import { useEdit } from "./useEdit";
 import { useId } from "./useId";
 
 const PLACE = { "insert-before": "Before", "insert-after": "After", replace: "In place of" };
 
-/** A native modal dialog: the browser keeps the focus inside, and nothing of the notebook clips it. */
 export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
-  const dialog = useRef<HTMLDialogElement>(null);
   const [search, setSearch] = useState("");
   const [chosen, setChosen] = useState<string | null>(null);
   const [typed, setTyped] = useState<Fields>({});
   const [old, setOld] = useState<Arguments | null>(null);
   const [weights, setWeights] = useState<WeightsRule>("match");
   const [mismatch, setMismatch] = useState<Mismatch>("error");
-  const [applying, setApplying] = useState(false);
-  const [refused, setRefused] = useState<Refusal | null>(null);
-  const close = () => (store.palette.value = null);
+  const close = () => (store.dialog.value = null);
 
-  useLayoutEffect(() => {
-    const box = dialog.current;
-    box?.showModal();
-    return () => {
-      // Closing gives the focus back to the button that opened it. That may be gone by now.
-      box?.close();
-      const root = box?.getRootNode() as Document | ShadowRoot;
-      if (!root.activeElement?.closest(".ke-root")) store.focusWanted.value = task.path;
-    };
-  }, []);
   useEffect(() => void store.loadPalette(), [store]);
   useEffect(() => {
     if (task.kind !== "replace") return;
@@ -56,8 +41,7 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
   const edit = complete
     ? paletteEdit(task, { class_name: entry.class_name, config: filled.config }, weights, mismatch)
     : null;
-  const { plan, refusal, checking } = usePreview(store, edit);
-  const ready = edit !== null && plan?.ok === true && !checking && !applying;
+  const { plan, refusal, checking, ready, refused, apply } = useEdit(store, edit, close);
 
   function choose(one: PaletteEntry): void {
     setChosen(one.class_name);
@@ -65,46 +49,16 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
     setMismatch("error");
   }
 
-  async function apply(): Promise<void> {
-    if (!ready) return;
-    setApplying(true);
-    setRefused(null);
-    try {
-      await store.apply({ edit });
-      close();
-    } catch (error) {
-      if (error instanceof Refusal) setRefused(error);
-      setApplying(false);
-    }
-  }
-
   const title = task.kind === "replace" ? "Replace layer" : "Insert layer";
   return (
-    <dialog
-      ref={dialog}
-      class="ke-dialog"
-      aria-label={title}
-      aria-modal="true"
-      onCancel={(event) => {
-        event.preventDefault();
-        close();
-      }}
-      onClose={close}
+    <Dialog
+      store={store}
+      title={title}
+      about={`${PLACE[task.kind]} ${task.paths ? `each of ${plural(task.paths.length, "layer")}` : task.path}`}
+      path={task.path}
+      ready={ready}
+      onApply={() => void apply()}
     >
-      <form
-        class="ke-dialog-body"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void apply();
-        }}
-      >
-        <header class="ke-dialog-head">
-          <h3>{title}</h3>
-          <span class="ke-dim" dir="auto">
-            {PLACE[task.kind]} {task.paths ? `each of ${plural(task.paths.length, "layer")}` : task.path}
-          </span>
-        </header>
         <Types entries={found} loading={entries === null} chosen={chosen} search={search} onSearch={setSearch} onChoose={choose} />
         <div class="ke-dialog-main">
           {entry === null ? (
@@ -143,16 +97,7 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
             </>
           )}
         </div>
-        <footer class="ke-dialog-foot">
-          <Button label="Cancel" onClick={close}>
-            Cancel
-          </Button>
-          <button type="submit" class="ke-button ke-primary" disabled={!ready}>
-            Apply
-          </button>
-        </footer>
-      </form>
-    </dialog>
+    </Dialog>
   );
 }
 

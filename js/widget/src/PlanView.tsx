@@ -1,4 +1,4 @@
-import { count, difference, shortened } from "../../shared/src/format";
+import { bytes, count, difference, operations, share, shortened } from "../../shared/src/format";
 import type { Plan } from "../../shared/src/protocol";
 import type { Refusal } from "./client";
 import { Icon } from "./Icon";
@@ -49,6 +49,12 @@ export function PlanLines({ plan, refusal, limit }: { plan: Plan | null; refusal
           {plan.ok && plan.trainable_before !== plan.trainable_after && (
             <Size what="Trainable" before={plan.trainable_before} after={plan.trainable_after} />
           )}
+          {plan.ok && plan.flops_before !== null && plan.flops_after !== null && plan.flops_before !== plan.flops_after && (
+            <Size what="Operations for a sample" before={plan.flops_before} after={plan.flops_after} show={operations} />
+          )}
+          {plan.ok && plan.bytes_before !== plan.bytes_after && (
+            <Size what="Memory" before={plan.bytes_before} after={plan.bytes_after} show={bytes} />
+          )}
           {listsOf(plan).map(([heading, lines]) => (
             <div key={heading}>
               <p class="ke-dim">{heading}</p>
@@ -73,17 +79,26 @@ export function PlanLines({ plan, refusal, limit }: { plan: Plan | null; refusal
   );
 }
 
-function Size({ what, before, after }: { what: string; before: number; after: number }) {
+interface SizeProps {
+  what: string;
+  before: number;
+  after: number;
+  /** How a number is told; then the change is told in percent. */
+  show?: (value: number) => string;
+}
+
+function Size({ what, before, after, show = count }: SizeProps) {
   if (before === after) {
     return (
       <p>
-        {what} {count(before)} <span class="ke-dim">(no change)</span>
+        {what} {show(before)} <span class="ke-dim">(no change)</span>
       </p>
     );
   }
+  const change = show === count ? difference(before, after) : share(before, after);
   return (
     <p>
-      {what} {count(before)} → <strong>{count(after)}</strong> <span class="ke-dim">({difference(before, after)})</span>
+      {what} {show(before)} → <strong>{show(after)}</strong> <span class="ke-dim">({change})</span>
     </p>
   );
 }

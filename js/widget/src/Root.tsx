@@ -27,7 +27,7 @@ export function Root({ store, label, children }: Props) {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
     event.stopPropagation();
     const typing = event.target instanceof HTMLInputElement && !["checkbox", "range"].includes(event.target.type);
-    if ((event.ctrlKey || event.metaKey) && !typing && store.palette.value === null) {
+    if ((event.ctrlKey || event.metaKey) && !typing && store.dialog.value === null) {
       const key = event.key.toLowerCase();
       if (store.acts && (key === "z" || key === "y")) {
         event.preventDefault();

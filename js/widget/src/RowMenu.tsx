@@ -34,6 +34,17 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
   if (store.canEdit.value && row.kind !== "input") {
     items.push({ name: "Trim: make this the output", edit: { edit: "trim", target: path } });
   }
+  if (store.canEdit.value && row.weights > 0) {
+    items.push({
+      name: "Prune channels …",
+      title: "Takes out a share of the channels that this layer makes, and all that is tied to them",
+      run: () => {
+        const chosen = store.chosen.value.filter((other) => other.weights > 0).map((other) => other.path);
+        const several = chosen.length > 1 && chosen.includes(path);
+        store.dialog.value = { kind: "prune", path, ...(several && { paths: chosen }) };
+      },
+    });
+  }
   items.push({
     name: "Copy path",
     run: (event) => {

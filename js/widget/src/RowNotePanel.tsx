@@ -7,11 +7,22 @@ import type { RowNote, Store } from "./store";
 
 const STRUCTURAL: ReadonlySet<Edit["edit"]> = new Set(["remove", "insert", "replace", "duplicate", "trim"]);
 
-/** The rows among which a person has to choose when a layer goes: only one can take its place. */
-export function inputsToKeep(rows: readonly Row[], edit: Edit): Row[] {
+/** The names of inputs among which a person has to choose when a layer goes: only one can take its place. */
+export function inputsToKeep(rows: readonly Row[], edit: Edit): string[] {
   if (edit.edit !== "remove" || edit.keep !== undefined) return [];
-  const inputs = inputsOf(rows, rows.findIndex((row) => row.path === edit.target));
-  return inputs.length > 1 ? inputs.flatMap((index) => rows[index] ?? []) : [];
+  const index = rows.findIndex((row) => row.path === edit.target);
+  const { calls, inputs, ports } = rows[index] ?? { calls: 0, inputs: [] };
+  // A layer that is called several times has the inputs of all its calls.
+  if (calls !== 1 || inputs.length < 2) return [];
+  const names = inputsOf(rows, index).map((at) => rows[at]?.name ?? "");
+  // The kernel counts both from 0.
+  const outputs = ports ? tellApart(names, (i) => `output ${ports[i] ?? 0}`) : names;
+  return tellApart(outputs, (i) => `input ${i}`);
+}
+
+/** Names, of which those that occur several times are told by more than that. */
+function tellApart(names: readonly string[], more: (i: number) => string): string[] {
+  return names.map((name, i) => (names.indexOf(name) === names.lastIndexOf(name) ? name : `${name}, ${more(i)}`));
 }
 
 interface Props {
@@ -41,7 +52,7 @@ export function RowNotePanel({ store, note, index, scrollTop }: Props) {
       }}
     >
       <Alert refusal={refusal}>
-        {inputs.map(({ name }, keep) => (
+        {inputs.map((name, keep) => (
           <Button key={keep} label={`Keep ${name}`} onClick={() => store.retry(note, { keep })}>
             Keep {name}
           </Button>

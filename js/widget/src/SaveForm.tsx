@@ -2,17 +2,17 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
 import type { Store } from "./store";
-import { useTaking } from "./useTaking";
+import { Overwrite, useTaking } from "./taking";
 
 export function SaveForm({ store, onClose }: { store: Store; onClose: () => void }) {
   const [path, setPath] = useState(`${store.info.value?.name ?? "model"}.keras`);
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => field.current?.select(), []);
-  const { refusal, take, drop } = useTaking(async (overwrite) => {
+  const save = async (overwrite: boolean) => {
     const done = await store.ask<{ path: string }>({ action: "save", path, overwrite });
     store.report.value = [`Saved to ${done.path}`];
-    onClose();
-  });
+  };
+  const { refusal, take, drop } = useTaking(path, save, onClose);
   const empty = path.trim() === "";
 
   return (
@@ -35,10 +35,7 @@ export function SaveForm({ store, onClose }: { store: Store; onClose: () => void
           spellcheck={false}
           autocomplete="off"
           value={path}
-          onInput={(event) => {
-            drop();
-            setPath(event.currentTarget.value);
-          }}
+          onInput={(event) => setPath(event.currentTarget.value)}
         />
         <Button label="Write file" primary disabled={empty} onClick={() => void take(false)}>
           Write file
@@ -47,16 +44,7 @@ export function SaveForm({ store, onClose }: { store: Store; onClose: () => void
       </div>
       {refusal && (
         <Alert refusal={refusal}>
-          {refusal.hint === "file" && (
-            <>
-              <Button label="Replace file" primary onClick={() => void take(true)}>
-                Replace file
-              </Button>
-              <Button label="Keep file" onClick={drop}>
-                Keep file
-              </Button>
-            </>
-          )}
+          {refusal.hint === "file" && <Overwrite what="file" take={take} drop={drop} />}
         </Alert>
       )}
     </form>

@@ -18,7 +18,7 @@ import type {
   Row,
   WeightsRule,
 } from "../../shared/src/protocol";
-import { hasFlag, parentPath, patchRows, pathRange, shownRows } from "../../shared/src/rows";
+import { aroundPath, hasFlag, parentPath, patchRows, pathRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal, type Reply } from "./client";
 import { Foresight } from "./foresight";
 import { followTraits, type Host, isCommLive, type Part } from "./host";
@@ -52,6 +52,13 @@ export interface PaletteTask {
   paths?: string[];
 }
 
+/** Layers whose channels are to be pruned; the first is the one that was asked for it. */
+export interface PruneTask {
+  kind: "prune";
+  path: string;
+  paths?: string[];
+}
+
 export class Store {
   readonly host: Host;
   /** Which of the widgets this is a view of, and whether that is one to change the model with. */
@@ -77,7 +84,7 @@ export class Store {
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
   readonly note = signal<RowNote | null>(null);
-  readonly palette = signal<PaletteTask | null>(null);
+  readonly dialog = signal<PaletteTask | PruneTask | null>(null);
   readonly asked = signal<ReadonlyMap<string, Asked>>(new Map());
 
   readonly report = signal<readonly string[]>([]);
@@ -217,8 +224,8 @@ export class Store {
     batch(() => {
       for (const open of [this.opened, this.menu, this.renaming]) if (isGone(open.value)) open.value = null;
       if (isGone(this.note.value?.path)) this.note.value = null;
-      const { palette } = this;
-      if ((palette.value?.paths ?? [palette.value?.path]).some(isGone)) palette.value = null;
+      const { dialog } = this;
+      if ((dialog.value?.paths ?? [dialog.value?.path]).some(isGone)) dialog.value = null;
     });
     return gone;
   }
@@ -230,9 +237,11 @@ export class Store {
 
   #readView(): void {
     batch(() => {
-      // What is being typed here is newer than what comes back from the kernel.
-      if (this.#viewTimer === undefined) this.filter.value = this.host.get("filter") ?? "";
-      this.selected.value = this.host.get("selected") ?? [];
+      // What was typed or selected here is newer than what comes back from the kernel.
+      if (this.#viewTimer === undefined) {
+        this.filter.value = this.host.get("filter") ?? "";
+        this.selected.value = this.host.get("selected") ?? [];
+      }
       this.maxHeight.value = this.host.get("height") ?? MAX_HEIGHT;
     });
   }
@@ -273,9 +282,11 @@ export class Store {
     batch(() => {
       this.dead.value = true;
       this.asked.value = new Map();
-      this.palette.value = null;
+      this.dialog.value = null;
       this.menu.value = null;
       this.renaming.value = null;
+      this.note.value = null;
+      this.foresight.dismiss();
     });
     this.#histogramRevision.clear();
     this.#client.disconnect();
@@ -297,7 +308,7 @@ export class Store {
 
   // Changes of the model
 
-  /** Applies an edit, and returns when the rows show it. Throws what the kernel refuses. */
+  /** Applies an edit, and returns when the rows show it, or when it is put off. Throws what the kernel refuses. */
   async apply(action: Action): Promise<Done> {
     batch(() => {
       this.foresight.dismiss();
@@ -308,8 +319,12 @@ export class Store {
     this.#doing++;
     try {
       const done = await this.#client.act(action, this.revision.value);
-      await this.#arrival(done.revision);
-      this.report.value = [...this.#tell(action), ...(done.report ?? [])];
+      if (done.waits) {
+        this.report.value = ["Will be made when the training has ended."];
+      } else {
+        await this.#arrival(done.revision);
+        this.report.value = [...this.#tell(action), ...(done.report ?? [])];
+      }
       return done;
     } catch (error) {
       if (error instanceof Disconnected) this.#lose();
@@ -331,10 +346,11 @@ export class Store {
 
   /** The answer to an edit may come before or after the rows that show it. */
   #arrival(revision: number): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const stop = effect(() => {
-        if (this.revision.value < revision) return;
-        resolve();
+        if (this.dead.value) reject(new Disconnected());
+        else if (this.revision.value >= revision) resolve();
+        else return;
         queueMicrotask(() => stop());
       });
     });
@@ -343,8 +359,7 @@ export class Store {
   /** Applies an edit of a row; a refusal is shown beside it. Whether it was applied. */
   async edit(edit: Edit, path: string | null): Promise<boolean> {
     try {
-      await this.apply({ edit });
-      return true;
+      return !(await this.apply({ edit })).waits;
     } catch (error) {
       if (error instanceof Refusal) {
         if (path !== null && error.type !== "StaleRevision") this.note.value = { path, refusal: error, edit };
@@ -404,15 +419,33 @@ export class Store {
     if (!name || name === row.name) return;
     const index = this.rows.value.findIndex((other) => other.path === row.path);
     const parent = parentPath(this.rows.value, index);
+    const selected = this.selected.value;
     const renamed = await this.edit({ edit: "rename", target: row.path, name }, row.path);
     if (!renamed) return;
-    const path = parent === null ? name : `${parent}/${name}`;
-    this.focusWanted.value = path;
-    if (this.opened.value === row.path) this.opened.value = path;
+    this.#follow(row.path, parent === null ? name : `${parent}/${name}`, selected);
+  }
+
+  /** A row and those inside it stay open, unfolded and selected under their new paths. */
+  #follow(from: string, to: string, selected: readonly string[]): void {
+    const isOld = (path: string) => path === from || path.startsWith(`${from}/`);
+    const follow = (path: string) => (isOld(path) ? to + path.slice(from.length) : path);
+    batch(() => {
+      this.unfolded.value = new Set([...this.unfolded.value].map(follow));
+      for (const one of [this.opened, this.active]) if (one.value !== null) one.value = follow(one.value);
+      if (this.#anchor !== null) this.#anchor = follow(this.#anchor);
+      this.focusWanted.value = to;
+      // The kernel has taken the old paths out; another selection made meanwhile holds.
+      const left = selected.filter((path) => !isOld(path));
+      if ([selected, left].some((paths) => paths.join("\n") === this.selected.value.join("\n"))) {
+        this.selected.value = selected.map(follow);
+        this.#writeView();
+      }
+    });
   }
 
   /** Does again what was refused, with the choice that the refusal asked for. */
   retry(note: RowNote, choice: { keep: number } | { on_mismatch: Mismatch }): void {
+    if (this.dead.value) return;
     this.focusWanted.value = note.path;
     void this.edit({ ...note.edit, ...choice }, note.path);
   }
@@ -426,7 +459,7 @@ export class Store {
       this.paletteEntries.value = (await this.ask<{ layers: PaletteEntry[] }>({ query: "palette" })).layers;
     } catch (error) {
       if (error instanceof Refusal) {
-        this.palette.value = null;
+        this.dialog.value = null;
         this.problem.value = error;
       }
     }
@@ -460,7 +493,7 @@ export class Store {
     // Marked before the answer: what the kernel refuses is not asked for again until something changes.
     for (const path of paths) this.#histogramRevision.set(path, revision);
     this.#client
-      .ask<{ paths: string[]; bins: number }>({ query: "histograms", paths, bins: BINS, log: false })
+      .ask<{ paths: string[]; bins: number }>({ query: "histograms", paths, bins: BINS })
       .then(({ ok, buffers: [buffer] }) => {
         if (!buffer) return;
         const fresh = decodeHistograms(ok.paths, ok.bins, buffer);
@@ -506,8 +539,7 @@ export class Store {
   goTo(path: string): void {
     if (!this.rows.value.some((row) => row.path === path)) return;
     batch(() => {
-      const parts = path.split("/");
-      this.unfolded.value = new Set([...this.unfolded.value, ...parts.map((_, n) => parts.slice(0, n).join("/"))]);
+      this.unfolded.value = new Set([...this.unfolded.value, ...aroundPath(path).slice(0, -1)]);
       if (!this.shown.value.some((row) => row.path === path)) this.setFilter("");
       this.select(path, "only");
       this.focusWanted.value = path;

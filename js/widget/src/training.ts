@@ -9,6 +9,9 @@ import { followTraits, type Host } from "./host";
 
 /** How long rows or the slider have to rest before the kernel hears of it. */
 const REST_MS = 150;
+/** So many frames the kernel sends ahead of what was drawn, and so many rows it takes at once. */
+const AHEAD = 2;
+const MAX_PATHS = 512;
 /** A kernel that was silent for so long in a training is asked: an interrupt ends one without a word. */
 const SILENCE_MS = 2000;
 
@@ -45,7 +48,9 @@ export class TrainingView {
   #inView: readonly string[] = [];
   #visible = true;
   #watches = false;
-  #waiting: { paths: readonly string[]; bins: number; buffer: Binary }[] = [];
+  /** The last frame that is not drawn yet, and how many there are with those that it made old. */
+  #frame: { paths: readonly string[]; bins: number; buffer: Binary } | null = null;
+  #undrawn = 0;
   #frameAsked = 0;
   #watchTimer: ReturnType<typeof setTimeout> | undefined;
   #scrubTimer: ReturnType<typeof setTimeout> | undefined;
@@ -65,6 +70,9 @@ export class TrainingView {
         return () => clearInterval(timer);
       }),
     );
+    const onVisibility = () => this.watch();
+    document.addEventListener("visibilitychange", onVisibility);
+    this.#stops.push(() => document.removeEventListener("visibilitychange", onVisibility));
   }
 
   close(): void {
@@ -111,25 +119,25 @@ export class TrainingView {
     if (typeof message !== "object" || message === null || !("frame" in message) || !buffer) return;
     const { training, paths, bins } = (message as Frame).frame;
     this.#take(training);
-    this.#waiting.push({ paths, bins, buffer });
+    this.#frame = { paths, bins, buffer };
+    this.#undrawn++;
     this.#frameAsked ||= requestAnimationFrame(() => this.#draw());
   }
 
   #draw(): void {
-    this.#frameAsked = 0;
-    const frames = this.#waiting;
-    this.#waiting = [];
-    if (this.running.peek()) {
-      const fresh = frames.flatMap(({ paths, bins, buffer }) => [...decodeMoments(paths, bins, buffer)]);
-      this.#live.value = new Map([...this.#live.peek(), ...fresh]);
+    const [frame, undrawn] = [this.#frame, this.#undrawn];
+    [this.#frame, this.#undrawn, this.#frameAsked] = [null, 0, 0];
+    if (frame && this.running.peek()) {
+      this.#live.value = new Map([...this.#live.peek(), ...decodeMoments(frame.paths, frame.bins, frame.buffer)]);
     }
-    frames.forEach(() => this.#kernel.tell({ action: "drawn" }));
+    // Others may see the widget too, and have frames sent while nothing is drawn here.
+    for (let n = Math.min(undrawn, AHEAD); n > 0; n--) this.#kernel.tell({ action: "drawn" });
   }
 
   // Who looks at what
 
   view(paths: readonly string[]): void {
-    this.#inView = paths;
+    this.#inView = paths.slice(0, MAX_PATHS);
     this.watch();
     if (this.wanted.peek() !== null) this.#fetchPast();
   }
@@ -140,11 +148,11 @@ export class TrainingView {
     this.watch();
   }
 
-  /** Lets the kernel know which rows are in view, once they rest. */
+  /** Lets the kernel know which rows are in view, once they rest. In a page that is not looked at there are none. */
   watch(): void {
     if (!this.running.peek()) return;
     clearTimeout(this.#watchTimer);
-    this.#watchTimer = setTimeout(() => this.#say(this.#visible ? this.#inView : []), REST_MS);
+    this.#watchTimer = setTimeout(() => this.#say(this.#visible && !document.hidden ? this.#inView : []), REST_MS);
   }
 
   #say(paths: readonly string[]): void {

@@ -14,7 +14,7 @@ interface Fetched<T> {
   old: boolean;
 }
 
-/** What the kernel answers to a question; asked again when the question or the model changes. */
+/** What the kernel answers to a question; asked again when the question or the model changes, or the kernel is back. */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- who asks knows what the kernel answers
 export function useAnswer<T>(store: Store, question: Question): T | Refusal | null {
   return useFetched<T>(store, JSON.stringify(question), () => store.ask<T>(question));
@@ -34,6 +34,7 @@ export function usePatientAnswer<T>(store: Store, question: Question): Fetched<T
 
 function useFetching<T>(store: Store, key: string, fetch: () => Promise<T>, turn: number, patience: number): Fetched<T> {
   const revision = store.revision.value;
+  const dead = store.dead.value;
   const wish = `${turn} ${key}`;
   const wanted = useRef<string | null>(wish);
   const line = useRef(new Latest());
@@ -42,17 +43,18 @@ function useFetching<T>(store: Store, key: string, fetch: () => Promise<T>, turn
 
   useEffect(() => {
     wanted.current = wish;
-    if (last.current.wish === wish && last.current.took > patience) return;
+    if (dead || (last.current.wish === wish && last.current.took > patience)) return;
     line.current.run(async () => {
       if (wanted.current !== wish) return;
       const [of, start] = [store.revision.peek(), performance.now()];
       // Without a kernel there is no answer, which the widget says elsewhere.
       const ok = await fetch().catch((error: unknown) => (error instanceof Refusal ? error : null));
+      if (ok === null) return;
       last.current = { wish, took: performance.now() - start };
-      if (ok !== null && wanted.current === wish) setFetched({ key, revision: of, ok });
+      if (wanted.current === wish) setFetched({ key, revision: of, ok });
     });
     // The wish stands for what is fetched, which is a new function at each render.
-  }, [store, revision, wish]);
+  }, [store, revision, wish, dead]);
   useEffect(() => () => void (wanted.current = null), []);
 
   if (fetched?.key !== key) return { answer: null, old: false };

@@ -1,80 +1,8 @@
 // What hosts differ in: JupyterLab and Notebook 7, Colab's and classic Notebook's old widgets, marimo.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Row } from "../../shared/src/protocol";
-import type { Host } from "../src/host";
-import { Store } from "../src/store";
-
-type Listener = (...args: unknown[]) => void;
-
-interface Sent {
-  id: string;
-  place: string;
-  query?: string;
-  action?: string;
-  edit?: unknown;
-}
-
-class Fake {
-  readonly traits: Record<string, unknown>;
-  readonly sent: Sent[] = [];
-  readonly listeners = new Map<string, Set<Listener>>();
-  readonly offs: unknown[][] = [];
-  /** Whether the kernel answers, and with what kind of buffers. */
-  answers = true;
-  buffer: (bytes: Float32Array<ArrayBuffer>) => unknown = (bytes) => bytes.buffer;
-  post: (message: Sent) => unknown = (message) => void this.sent.push(message);
-
-  constructor(paths: string[], more: Partial<Host> = {}) {
-    this.traits = { ...rowsOf(paths), revision: 0, alive: "a", info: {}, selected: [], filter: "" };
-    Object.assign(this, more);
-  }
-
-  get = (name: string) => this.traits[name];
-  set = (name: string, value: unknown) => void (this.traits[name] = value);
-  save_changes = () => undefined;
-  on = (event: string, listener: Listener) => {
-    this.listeners.set(event, (this.listeners.get(event) ?? new Set()).add(listener));
-  };
-  off = (...args: [string, Listener]) => {
-    this.offs.push(args);
-    this.listeners.get(args[0])?.delete(args[1]);
-  };
-  send = (message: unknown) => {
-    const told = this.post(message as Sent);
-    const { id, query } = message as Sent;
-    if (this.answers && query === "ping") this.say({ id, ok: { alive: "a" } });
-    if (this.answers && query === "histograms") {
-      const bytes = Float32Array.from([1, 2, -1, 1, 0.5, 0, 0, 0, 0, 4]);
-      this.say({ id, ok: { paths: ["a"], bins: 2 } }, [this.buffer(bytes)]);
-    }
-    return told;
-  };
-
-  say(message: unknown, buffers: unknown[] = []): void {
-    queueMicrotask(() => this.listeners.get("msg:custom")?.forEach((listener) => listener(message, buffers)));
-  }
-
-  /** The traits of an update, set and announced one by one. */
-  async update(traits: Record<string, unknown>): Promise<void> {
-    for (const [name, value] of Object.entries(traits)) {
-      this.traits[name] = value;
-      this.listeners.get(`change:${name}`)?.forEach((listener) => listener());
-    }
-    await settled();
-  }
-}
-
-const rowsOf = (paths: string[]) => ({
-  snapshot: paths.map((path) => ({ path, name: path, level: 1, kind: "layer", marks: [], inputs: [], weights: 1 }) as unknown as Row),
-  patch: [[0, paths.length]],
-});
-const settled = () => vi.advanceTimersByTimeAsync(0);
-
-async function open(fake: Fake): Promise<Store> {
-  const store = new Store(fake as unknown as Host);
-  await settled();
-  return store;
-}
+import type { Store } from "../src/store";
+import { Fake, open, rowsOf, settled } from "./fake";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -184,10 +112,10 @@ describe("a row that goes", () => {
     const fake = new Fake(["a", "b"]);
     const store = await open(fake);
     store.toggleDetail("b");
-    store.palette.value = { kind: "replace", path: "b" };
+    store.dialog.value = { kind: "replace", path: "b" };
     store.menu.value = "a";
     await fake.update({ revision: 1, ...rowsOf(["a"]) });
-    expect([store.opened.value, store.palette.value, store.menu.value]).toEqual([null, null, "a"]);
+    expect([store.opened.value, store.dialog.value, store.menu.value]).toEqual([null, null, "a"]);
     expect(store.report.value).toEqual(["'b' is gone: what was open for it is closed."]);
     store.close();
   });
@@ -233,7 +161,7 @@ describe("a part that stands alone", () => {
     store.toggle(row);
     store.remove(["a"]);
     await settled();
-    expect(changes(fake)).toEqual([{ edit: "unfreeze", targets: ["a"] }]);
+    expect(changes(fake)).toEqual([{ edit: "freeze", targets: ["a"] }]);
     store.close();
   });
 

@@ -104,14 +104,43 @@ describe("what is watched", () => {
     expect(watches(page)).toEqual([["a"], [], ["a"]]);
     view.close();
   });
+
+  it("is nothing while the page is not looked at", async () => {
+    const page = new Page(BEGUN);
+    const view = new TrainingView(page.host, page.kernel);
+    const hidden = vi.spyOn(document, "hidden", "get");
+    view.view(["a"]);
+    await rested();
+    for (const now of [true, false]) {
+      hidden.mockReturnValue(now);
+      document.dispatchEvent(new Event("visibilitychange"));
+      await rested();
+    }
+    expect(watches(page)).toEqual([["a"], [], ["a"]]);
+    view.close();
+    document.dispatchEvent(new Event("visibilitychange"));
+    await rested();
+    expect(watches(page)).toHaveLength(3);
+    hidden.mockRestore();
+  });
+
+  it("is no more than the kernel takes, however many rows there are", async () => {
+    const page = new Page({ ...BEGUN, total: 9 });
+    const view = new TrainingView(page.host, page.kernel);
+    view.view(Array.from({ length: 600 }, (_, n) => `d${n}`));
+    view.scrub(5);
+    await rested();
+    expect([watches(page)[0]?.length, page.asked[0]?.paths.length]).toEqual([512, 512]);
+    view.close();
+  });
 });
 
 describe("frames", () => {
   it("tell the state at once, and the weights with the next picture, each acknowledged", async () => {
     const page = new Page(BEGUN);
     const view = new TrainingView(page.host, page.kernel);
-    frame(view, { total: 3, metrics: { loss: 2 } }, { a: 1, b: 5 });
-    frame(view, { total: 4, metrics: { loss: 1 } }, { a: 2 });
+    frame(view, { total: 3, metrics: { loss: 2 } }, { a: 1, b: 6 });
+    frame(view, { total: 4, metrics: { loss: 1 } }, { a: 2, b: 5 });
     expect(view.state.value?.total).toBe(4);
     expect(view.curve.value.values).toEqual([2, 1]);
     expect(mean(view, "a")).toBeUndefined();
@@ -121,6 +150,25 @@ describe("frames", () => {
     expect(page.said).toEqual([{ action: "drawn" }, { action: "drawn" }]);
     expect([view.shows("a"), view.shows("c")]).toEqual([true, false]);
     view.close();
+  });
+
+  it("pile up nowhere while the page draws none, and are not acknowledged by the thousand", async () => {
+    const decoded = vi.spyOn(Float32Array, "from");
+    const page = new Page(BEGUN);
+    const view = new TrainingView(page.host, page.kernel);
+    const draws: (() => void)[] = [];
+    vi.stubGlobal("requestAnimationFrame", (draw: () => void) => draws.push(draw));
+    for (let total = 1; total <= 1000; total++) frame(view, { total }, { a: total });
+    expect(view.state.value?.total).toBe(1000);
+    const before = decoded.mock.calls.length;
+    draws.forEach((draw) => draw());
+    expect(decoded.mock.calls.length - before).toBe(1);
+    expect([draws.length, mean(view, "a")]).toEqual([1, 1000]);
+    expect(page.said).toEqual([{ action: "drawn" }, { action: "drawn" }]);
+    await settled();
+    view.close();
+    vi.restoreAllMocks();
+    vi.unstubAllGlobals();
   });
 
   it("give way to the weights as they are when the training is over", async () => {

@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Refusal } from "../src/client";
+import { Disconnected, Refusal } from "../src/client";
 import type { Store } from "../src/store";
 import { usePatientAnswer } from "../src/useAnswer";
 
@@ -10,13 +10,14 @@ import { usePatientAnswer } from "../src/useAnswer";
 function setUp(takes = 0) {
   const kernel = { asked: 0, takes, problem: null as Error | null };
   const revision = signal(0);
+  const dead = signal(false);
   const store = {
     revision,
+    dead,
     ask: () => {
       const number = ++kernel.asked;
-      const { problem } = kernel;
       return new Promise((resolve, reject) => {
-        setTimeout(() => (problem ? reject(problem) : resolve(number)), kernel.takes);
+        setTimeout(() => (kernel.problem ? reject(kernel.problem) : resolve(number)), kernel.takes);
       });
     },
   } as unknown as Store;
@@ -34,6 +35,10 @@ function setUp(takes = 0) {
     change: () =>
       act(() => {
         revision.value += 1;
+      }),
+    lose: (lost: boolean) =>
+      act(() => {
+        dead.value = lost;
       }),
     again: () => act(() => shown.again()),
     pass: (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms).then(() => undefined)),
@@ -103,6 +108,19 @@ describe("an answer", () => {
     await change();
     await pass(0);
     expect(shown().answer).toBe(kernel.problem);
+  });
+
+  it("that the kernel never gave is asked for when it is back", async () => {
+    const { kernel, shown, lose, pass } = setUp(2000);
+    kernel.problem = new Disconnected();
+    await pass(1000);
+    await lose(true);
+    await pass(1000);
+    expect(shown().answer).toBeNull();
+    kernel.problem = null;
+    await lose(false);
+    await pass(2000);
+    expect(shown()).toMatchObject({ answer: 2, old: false });
   });
 
   it("is not waited for by what is gone", async () => {

@@ -15,8 +15,32 @@ interface Preview {
 
 const NOTHING: Preview = { question: "", plan: null, refusal: null };
 
+/** An edit that is being put together: what it would do, and a way to have it made once it can be. */
+export function useEdit(store: Store, edit: Edit | null, done: () => void) {
+  const preview = usePreview(store, edit);
+  const [applying, setApplying] = useState(false);
+  const [refused, setRefused] = useState<{ edit: Edit; refusal: Refusal } | null>(null);
+  const ready = edit !== null && preview.plan?.ok === true && !preview.checking && !applying;
+
+  async function apply(): Promise<void> {
+    if (!ready) return;
+    setApplying(true);
+    setRefused(null);
+    try {
+      await store.apply({ edit });
+      done();
+    } catch (error) {
+      if (error instanceof Refusal) setRefused({ edit, refusal: error });
+    }
+    setApplying(false);
+  }
+
+  const still = JSON.stringify(refused?.edit) === JSON.stringify(edit);
+  return { ...preview, ready, apply, refused: still ? refused?.refusal : undefined };
+}
+
 /** What the kernel says an edit would do; asked again when the edit or the model changes. */
-export function usePreview(store: Store, edit: Edit | null) {
+function usePreview(store: Store, edit: Edit | null) {
   const revision = store.revision.value;
   const question = edit ? JSON.stringify([revision, edit]) : "";
   const [answer, setAnswer] = useState(NOTHING);

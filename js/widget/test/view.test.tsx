@@ -1,0 +1,329 @@
+// What a person sees and does, where no browser is needed to tell.
+import { render } from "preact";
+import { act } from "preact/test-utils";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Edit, Param, Plan, Row } from "../../shared/src/protocol";
+import { row } from "../../shared/test/row";
+import { App } from "../src/App";
+import { Refusal } from "../src/client";
+import { onwards } from "../src/onwards";
+import { inputsToKeep } from "../src/RowNotePanel";
+import type { Store } from "../src/store";
+import { Fake, open, rowsFrom, type Sent } from "./fake";
+
+const INFO = { editable: true, name: "toy", variable: "tuned", can_undo: true, done: 2 };
+const pass = (ms = 0) => act(() => vi.advanceTimersByTimeAsync(ms).then(() => undefined));
+let leave = () => {};
+
+/** The whole widget on a page; `told` holds what the kernel answers to a query or an action. */
+async function show(rows: Row[], told: Record<string, unknown> = {}): Promise<{ fake: Fake; store: Store; page: HTMLElement }> {
+  const fake = new Fake([]);
+  Object.assign(fake.traits, rowsFrom(rows), { info: INFO });
+  const post = fake.post;
+  fake.post = (message: Sent) => {
+    post(message);
+    const ok = told[message.query ?? message.action ?? ""];
+    if (ok) fake.say({ id: message.id, ok });
+  };
+  const store = await open(fake);
+  const page = document.body.appendChild(document.createElement("div"));
+  void act(() => render(<App store={store} />, page));
+  leave = () => {
+    render(null, page);
+    page.remove();
+    store.close();
+  };
+  await pass();
+  return { fake, store, page };
+}
+
+const named = (page: HTMLElement, name: string) => page.querySelector<HTMLElement>(`[aria-label="${name}"]`) as HTMLElement;
+const click = (element: HTMLElement) => act(() => element.click());
+const type = (field: HTMLElement, value: string) =>
+  act(() => {
+    (field as HTMLInputElement).value = value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+const press = (element: HTMLElement, key: string) =>
+  act(() => void element.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true })));
+const sent = (fake: Fake, what: string) => fake.sent.filter((message) => message.action === what || what in message);
+const plan = (more: Partial<Plan> = {}): Plan => ({
+  ok: true,
+  text: "",
+  errors: [],
+  warnings: [],
+  shape_changes: [],
+  reinitialized: [],
+  sliced: [],
+  dropped: [],
+  renamed: [],
+  params_before: 0,
+  params_after: 0,
+  trainable_before: 0,
+  trainable_after: 0,
+  bytes_before: 0,
+  bytes_after: 0,
+  flops_before: null,
+  flops_after: null,
+  code: "",
+  ...more,
+});
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => {
+  leave();
+  vi.useRealTimers();
+});
+
+describe("a name that was refused", () => {
+  it("holds up no other that is typed in its place", async () => {
+    const { fake, store, page } = await show([row("a"), row("b")]);
+    await act(() => void (store.renaming.value = "a"));
+    const field = named(page, "New name of a");
+    const edit: Edit = { edit: "rename", target: "a", name: "b" };
+    await type(field, "b");
+    await act(() => void (store.foresight.shown.value = { anchor: field, edit, plan: plan({ ok: false }), refusal: null }));
+    expect(field.getAttribute("aria-invalid")).toBe("true");
+    await press(field, "Enter");
+    expect(sent(fake, "edit")).toHaveLength(0);
+    await type(field, "b2");
+    expect(field.getAttribute("aria-invalid")).toBe("false");
+    await press(field, "Enter");
+    expect(sent(fake, "edit")).toMatchObject([{ edit: { edit: "rename", name: "b2" } }]);
+  });
+});
+
+describe("the inputs to choose from when a layer goes", () => {
+  const removal: Edit = { edit: "remove", target: "add" };
+  const add = (inputs: number[], more: Partial<Row> = {}) => ({ ...row("add", "Add"), inputs, ...more });
+
+  it("are told by name", () => {
+    expect(inputsToKeep([row("a"), row("b"), add([2, 1])], removal)).toEqual(["a", "b"]);
+    expect(inputsToKeep([row("a"), add([1])], removal)).toEqual([]);
+    expect(inputsToKeep([row("a"), row("b"), add([2, 1])], { ...removal, keep: 0 })).toEqual([]);
+  });
+
+  it("are told apart where one layer makes several", () => {
+    expect(inputsToKeep([row("a"), row("split"), add([1, 2, 1], { ports: [0, 0, 1] })], removal)).toEqual([
+      "split, output 0",
+      "a",
+      "split, output 1",
+    ]);
+    expect(inputsToKeep([row("shared"), add([1, 1])], removal)).toEqual(["shared, input 0", "shared, input 1"]);
+  });
+
+  it("are none of a layer that is called several times, each time with one", () => {
+    expect(inputsToKeep([row("a"), row("b"), add([2, 1], { calls: 2 })], removal)).toEqual([]);
+  });
+
+  it("are not asked for beforehand where the edit can be made without", async () => {
+    const { store, page } = await show([row("a"), row("b"), add([2, 1])]);
+    const anchor = named(page, "Remove add");
+    const asks = () => page.querySelector(".ke-foreseen-choice") !== null;
+    const foresee = (ok: boolean) =>
+      act(() => void (store.foresight.shown.value = { anchor, edit: removal, plan: plan({ ok }), refusal: null }));
+    await foresee(false);
+    expect(asks()).toBe(true);
+    await foresee(true);
+    expect(asks()).toBe(false);
+  });
+});
+
+describe("a button's name", () => {
+  it("holds what it shows", async () => {
+    const changes = { revision: 0, done: 1, total: 2, first: 1, steps: [{ label: "one", code: "" }, { label: "two", code: "" }] };
+    const { store, page } = await show([row("a"), row("b"), row("c")], { changes });
+    const agree = () => {
+      const buttons = [...page.querySelectorAll("button[aria-label]")].filter((button) => button.textContent);
+      for (const button of buttons) expect(button.getAttribute("aria-label")).toContain(button.textContent);
+    };
+    await click(named(page, "Changes"));
+    await pass();
+    expect(named(page, "Now at 1").textContent).toBe("Now at 1");
+    agree();
+    expect(named(page, "Freeze shown").textContent).toBe("Freeze shown");
+    await act(() => void (store.selected.value = ["a", "b"]));
+    expect(named(page, "Freeze shown").textContent).toBe("Freeze");
+    agree();
+  });
+});
+
+describe("the filter's box", () => {
+  it("leads to no row that the list does not show", async () => {
+    const { store, page } = await show([row("a"), row("b")]);
+    await type(named(page, "Filter layers"), "nothing");
+    await press(named(page, "Filter layers"), "ArrowDown");
+    expect(store.selected.value).toEqual([]);
+    await type(named(page, "Filter layers"), "");
+    await press(named(page, "Filter layers"), "ArrowDown");
+    expect(store.selected.value).toEqual(["a"]);
+  });
+});
+
+describe("what the kernel refused to apply", () => {
+  const rate: Param = { name: "rate", type: "float", default: 0.5, required: false, doc: "" };
+  const entry = (class_name: string) => ({ class_name, family: "core", doc: "", params: [rate] });
+
+  it.each(["another type", "another value"])("is said no more of %s", async (other) => {
+    const { store, page } = await show([row("a")], { palette: { layers: [entry("Dropout"), entry("Noise")] } });
+    store.preview = () => Promise.resolve(plan());
+    store.apply = () => Promise.reject(new Refusal({ type: "EditError", message: "It is too late." }));
+    await act(() => void (store.dialog.value = { kind: "insert-after", path: "a" }));
+    await pass();
+    await click(named(page, "Dropout"));
+    await pass(300);
+    await act(() => void page.querySelector("dialog form")?.dispatchEvent(new Event("submit", { bubbles: true, cancelable: true })));
+    await pass();
+    expect(page.textContent).toContain("It is too late.");
+    if (other === "another type") await click(named(page, "Noise"));
+    else await type(page.querySelector("dialog .ke-field input") as HTMLElement, "0.25");
+    await pass();
+    expect(page.textContent).not.toContain("It is too late.");
+  });
+
+  it("is said no more of other arguments of a layer", async () => {
+    const told = { class_name: "Dropout", params: [rate], left_out: [], fixed: null };
+    const { store, page } = await show([row("a")], { arguments: told });
+    store.preview = () => Promise.resolve(plan());
+    store.apply = () => Promise.reject(new Refusal({ type: "EditError", message: "It is too late." }));
+    await act(() => store.toggleDetail("a"));
+    await pass();
+    const field = page.querySelector(".ke-arguments input") as HTMLElement;
+    await type(field, "0.25");
+    await pass(300);
+    await click(named(page, "Apply changes to a"));
+    await pass();
+    expect(page.textContent).toContain("It is too late.");
+    await type(field, "0.75");
+    await pass();
+    expect(page.textContent).not.toContain("It is too late.");
+  });
+});
+
+describe("a name that may be taken", () => {
+  it("is sent once by two clicks", async () => {
+    const { fake, page } = await show([row("a")]);
+    await click(named(page, "Hand back"));
+    await click(named(page, "Hand back"));
+    expect(sent(fake, "hand_back")).toHaveLength(1);
+    fake.say({ id: sent(fake, "hand_back")[0]?.id, ok: { name: "tuned" } });
+    await pass();
+    await click(named(page, "Hand back"));
+    expect(sent(fake, "hand_back")).toHaveLength(2);
+  });
+
+  it("is not the one that was typed since", async () => {
+    const { fake, page } = await show([row("a")]);
+    await click(named(page, "Hand back"));
+    await type(named(page, "Variable name"), "other");
+    fake.say({ id: sent(fake, "hand_back")[0]?.id, error: { type: "NameTaken", message: "'tuned' is taken.", hint: "model" } });
+    await pass();
+    expect(named(page, "Replace variable")).toBeNull();
+    await type(named(page, "Variable name"), "tuned");
+    expect(named(page, "Replace variable")).not.toBeNull();
+  });
+
+  it("closes the form that it was typed in, and no other panel", async () => {
+    const { fake, page } = await show([row("a")]);
+    for (const [n, other] of ["Code", "Save", null].entries()) {
+      await click(named(page, "Save"));
+      await click(named(page, "Write file"));
+      if (other) await click(named(page, "Save"));
+      if (other) await click(named(page, other));
+      fake.say({ id: sent(fake, "save")[n]?.id, ok: { path: "toy.keras" } });
+      await pass();
+      expect(page.querySelector(".ke-panel") !== null).toBe(other !== null);
+      if (other) await click(named(page, other));
+    }
+  });
+});
+
+describe("the keys along the text", () => {
+  it("lead on and back as the text runs", () => {
+    for (const [direction, key, by] of [
+      ["ltr", "ArrowRight", 1],
+      ["ltr", "ArrowLeft", -1],
+      ["rtl", "ArrowRight", -1],
+      ["rtl", "ArrowLeft", 1],
+      ["rtl", "ArrowUp", 0],
+    ] as const) {
+      const box = document.body.appendChild(document.createElement("div"));
+      box.style.direction = direction;
+      let told: number | undefined;
+      box.onkeydown = (event) => void (told = onwards(event));
+      box.dispatchEvent(new KeyboardEvent("keydown", { key }));
+      box.remove();
+      expect(told).toBe(by);
+    }
+  });
+
+  it("fold and unfold", async () => {
+    const { store, page } = await show([row("inner", "Functional", "model"), row("inner/d")]);
+    page.style.direction = "rtl";
+    const inner = page.querySelector("[role=row]") as HTMLElement;
+    await press(inner, "ArrowLeft");
+    expect([...store.unfolded.value]).toEqual(["inner"]);
+    await press(inner, "ArrowRight");
+    expect([...store.unfolded.value]).toEqual([]);
+  });
+});
+
+describe("a report of many lines", () => {
+  it("is told in part", async () => {
+    const { store, page } = await show([row("a")]);
+    await act(() => void (store.report.value = Array.from({ length: 700 }, (_, n) => `Dropped d${n}`)));
+    const lines = [...named(page, "Messages").children].map((line) => line.textContent);
+    expect([lines.length, lines[9], lines[10]]).toEqual([11, "Dropped d9", "and 690 more"]);
+  });
+});
+
+describe("channels to be pruned", () => {
+  const weighted = (path: string): Row => ({ ...row(path), weights: 2 });
+  const group = { channels: 8, makers: ["a", "b"], chain: ["'a' (Conv2D) makes them"], more: 2, mixed: ["norm"], reason: "" };
+
+  it("are told with all that is tied to them, and go by a share", async () => {
+    const { store, page } = await show([weighted("a"), weighted("b")], { channels: { groups: [group], total: 3 } });
+    const asked: Edit[] = [];
+    store.preview = (edit) => {
+      asked.push(edit);
+      return Promise.resolve(plan({ flops_before: 2e9, flops_after: 1e9, bytes_before: 4096, bytes_after: 1024 }));
+    };
+    const done: unknown[] = [];
+    store.apply = (action) => {
+      done.push(action);
+      return Promise.resolve({ revision: 1 });
+    };
+    await act(() => void (store.menu.value = "a"));
+    const item = [...page.querySelectorAll<HTMLElement>("[role=menuitem]")].find((one) => one.textContent.startsWith("Prune"));
+    await click(item as HTMLElement);
+    await pass(300);
+    const dialog = named(page, "Prune channels");
+    for (const text of ["8 channels of a, b", "makes them", "2 more layers", "2 more groups", "norm makes something else"]) {
+      expect(dialog.textContent).toContain(text);
+    }
+    expect(dialog.textContent).toContain("2 G → 1 G (−50 %)");
+    expect(dialog.textContent).toContain("4.00 KiB → 1.00 KiB (−75 %)");
+
+    await type(dialog.querySelector("input[type=range]") as HTMLElement, "50");
+    await type(dialog.querySelector("input[inputmode=numeric]") as HTMLElement, "0");
+    await pass(300);
+    expect(dialog.querySelector<HTMLButtonElement>("[type=submit]")?.disabled).toBe(true);
+    await type(dialog.querySelector("input[inputmode=numeric]") as HTMLElement, "4");
+    await pass(300);
+    const edit = { edit: "prune_channels", target: "a", fraction: 0.5, criterion: "l2", multiple_of: 4, scope: "layer" };
+    expect(asked.at(-1)).toEqual(edit);
+    await act(() => void dialog.querySelector("form")?.dispatchEvent(new Event("submit", { bubbles: true, cancelable: true })));
+    await pass();
+    expect(done).toEqual([{ edit }]);
+    expect(store.dialog.value).toBeNull();
+  });
+
+  it("may be those of all layers that are selected", async () => {
+    const { store, page } = await show([weighted("a"), weighted("b"), row("c")], { channels: { groups: [], total: 0 } });
+    await act(() => store.selectAll());
+    await act(() => void (store.menu.value = "b"));
+    const item = [...page.querySelectorAll<HTMLElement>("[role=menuitem]")].find((one) => one.textContent.startsWith("Prune"));
+    await click(item as HTMLElement);
+    expect(store.dialog.value).toEqual({ kind: "prune", path: "b", paths: ["a", "b"] });
+  });
+});
