@@ -21,6 +21,8 @@ b7 = keras.applications.EfficientNetB7(weights=None)
 """
 SHOW = "kerasedit.Editor(b7)"
 CHAIN = """
+import sys
+sys.setrecursionlimit(100_000)  # Keras itself needs it to make such a model
 chain = keras.Sequential([keras.Input((4,)), *(layers.Dense(4, name=f"d{n}") for n in range(5000))])
 """
 # What people look at today. The picture goes through the program `dot`.
