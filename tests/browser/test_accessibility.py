@@ -200,12 +200,17 @@ def test_without_motion_in_colours_of_the_system(shown: tuple[Lab, Locator]) -> 
         looks = {path: toggle(widget, path).evaluate(look) for path in ("side", "head")}
         assert all(track != knob for track, knob, _ in looks.values())
         assert all(off != on for off, on in zip(looks["side"], looks["head"], strict=True))
-        # Canvas and what is drawn on it.
-        ground, bars = widget.evaluate(
-            """root => [getComputedStyle(root).backgroundColor,
-                getComputedStyle(root.querySelector(".ke-histogram path")).fill]"""
-        )
+        # What is drawn has the system's colours too, whatever those of the page are.
+        drawn = []
+        for theme in (DARK, LIGHT):
+            lab.set_theme(theme)
+            drawn += widget.evaluate(
+                """root => [getComputedStyle(root).backgroundColor,
+                    getComputedStyle(root.querySelector(".ke-histogram path")).fill]"""
+            )
+        ground, bars, *others = drawn
         assert ground != bars
+        assert others == [ground, bars]
         assert faults(lab, ".ke-root") == []
         lab.screenshot("forced-colors", widget)
     finally:
