@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from .lab import DARK, LIGHT, Jupyter, Lab, open_lab
-from .widget import button, palette, region, row
+from .widget import button, palette, region, row, toggle
 
 AXE = Path(__file__).parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
 CONTRAST = "JupyterLab Dark High Contrast"
@@ -165,6 +165,69 @@ def test_a_menu_and_a_refusal(shown: tuple[Lab, Locator]) -> None:
     expect(widget.get_by_role("alert")).to_be_visible()
     check(lab, "refusal")
     button(widget, "Close message for flat").click()
+
+
+def test_a_new_name(shown: tuple[Lab, Locator]) -> None:
+    lab, widget = shown
+    row(widget, "flat").focus()
+    lab.page.keyboard.press("F2")
+    field = widget.get_by_role("textbox", name="New name of flat")
+    field.fill("head")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    check(lab, "a name that is taken")
+    lab.page.keyboard.press("Escape")
+
+
+def test_without_motion_in_colours_of_the_system(shown: tuple[Lab, Locator]) -> None:
+    lab, widget = shown
+    lab.page.emulate_media(reduced_motion="reduce", forced_colors="active")
+    try:
+        # As long as the kernel has not answered.
+        toggle(widget, "head").evaluate("it => it.setAttribute('aria-busy', 'true')")
+        moving = widget.evaluate(
+            """root => [root, ...root.querySelectorAll("*")].flatMap(element =>
+                [null, "::before", "::after"].filter(part => {
+                    const { animationName, transitionDuration } = getComputedStyle(element, part);
+                    return animationName !== "none" || transitionDuration !== "0s";
+                }).map(part => element.className + (part ?? "")))"""
+        )
+        assert moving == []
+        toggle(widget, "head").evaluate("it => it.setAttribute('aria-busy', 'false')")
+        look = """it => {
+            const [track, knob] = [getComputedStyle(it), getComputedStyle(it, "::before")];
+            return [track.backgroundColor, knob.backgroundColor, knob.insetInlineStart];
+        }"""
+        looks = {path: toggle(widget, path).evaluate(look) for path in ("side", "head")}
+        assert all(track != knob for track, knob, _ in looks.values())
+        assert all(off != on for off, on in zip(looks["side"], looks["head"], strict=True))
+        # What is drawn has the system's colours too, whatever those of the page are.
+        drawn = []
+        for theme in (DARK, LIGHT):
+            lab.set_theme(theme)
+            drawn += widget.evaluate(
+                """root => [getComputedStyle(root).backgroundColor,
+                    getComputedStyle(root.querySelector(".ke-histogram path")).fill]"""
+            )
+        ground, bars, *others = drawn
+        assert ground != bars
+        assert others == [ground, bars]
+        assert faults(lab, ".ke-root") == []
+        lab.screenshot("forced-colors", widget)
+    finally:
+        lab.page.emulate_media(reduced_motion="no-preference", forced_colors="none")
+
+
+def test_a_training_that_went_wrong(shown: tuple[Lab, Locator]) -> None:
+    lab, widget = shown
+    lab.run_cell(
+        "ed.model.compile('adam', 'mse')\n"
+        "x, y = np.ones((4, 8, 8, 4)), np.ones((4, 3))\n"
+        "ed.model.fit(x, y, verbose=0, callbacks=[ed.live()])",
+        timeout=120_000,
+    )
+    training = widget.get_by_role("region", name="Training")
+    expect(training.get_by_role("alert").first).to_contain_text("NaN")
+    check(lab, "alert of a training")
 
 
 def test_a_kernel_that_is_gone(shown: tuple[Lab, Locator]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from .lab import Jupyter, Lab, open_lab
+from .test_accessibility import AXE, check
 from .test_editor_actions import BUILD, NAMES
 from .widget import apply, button, messages, palette, python, region, row, toggle
 
@@ -331,5 +332,7 @@ def test_a_notebook_that_is_opened_when_its_kernel_is_gone(lab: Lab) -> None:
         again.get_by_role("searchbox", name="Filter layers").fill("conv")
         expect(row(again, "pool")).to_have_count(0)
         lab.screenshot("session-saved", again)
+        lab.page.add_script_tag(path=AXE)
+        check(lab, "no kernel since the page was opened")
     finally:
         lab.execute(SAVE_STATE)
