@@ -222,9 +222,10 @@ def _compile(pattern: str) -> re.Pattern[str]:
         elif sign == "?":
             tokens.append("[^/]")
         elif sign == "[" and (end := pattern.find("]", position + 2)) > 0:
-            body = pattern[position + 1 : end]
-            body = "^/" + body[1:] if body[0] == "!" else body
-            tokens.append(f"[{body}]".replace("\\", "\\\\"))
+            body = re.sub(r"([\\\[&|~])", r"\\\1", pattern[position + 1 : end])
+            # What is left out has "/" too; a "-" behind that would be a range from it.
+            body = "^/" + re.sub("^-", r"\\-", body[1:]) if body[0] == "!" else body
+            tokens.append(f"[{body}]")
             position = end
         else:
             tokens.append(re.escape(sign))

@@ -337,6 +337,50 @@ def test_several_layers_are_edited_as_one_step(lab: Lab) -> None:
     assert shown.python("names()") == after
 
 
+def test_channels_are_pruned_with_what_is_tied_to_them(lab: Lab) -> None:
+    shown = show(lab)
+    widget, keys = shown.widget, lab.page.keyboard
+    row(widget, "left").hover()
+    button(widget, "More actions for left").click()
+    widget.get_by_role("menuitem", name="Prune channels …").click()
+    dialog = widget.get_by_role("dialog", name="Prune channels")
+    for text in ("'left'", "'right'", "'add'", "'hidden' (Dense) takes them"):
+        expect(dialog).to_contain_text(text)
+    slider = dialog.get_by_role("slider", name="Channels that go")
+    expect(slider).to_be_focused()
+    for _ in range(5):
+        keys.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "50 %")
+    plan = dialog.get_by_role("status", name="Preview")
+    expect(plan).to_contain_text("ed.prune_channels('left', fraction=0.5)")
+    expect(plan).to_contain_text("Operations for a sample")
+    lab.screenshots("prune")
+    assert shown.python("print(len(ed.history))") == "0"
+
+    dialog.get_by_role("textbox", name="Each layer keeps a multiple of").fill("0")
+    expect(dialog.get_by_role("button", name="Apply")).to_be_disabled()
+    dialog.get_by_role("textbox", name="Each layer keeps a multiple of").fill("1")
+    dialog.get_by_role("combobox", name="First go").select_option("random")
+    expect(plan).to_contain_text("criterion='random'")
+    dialog.get_by_role("combobox", name="First go").select_option("l2")
+    apply(dialog)
+    expect(dialog).to_have_count(0)
+    told = "print([ed.model.get_layer(n).bias.shape[0] for n in ('left', 'right')], ed.verify().ok)"
+    assert shown.python(told) == "[2, 2] True"
+    button(widget, "Undo").click()
+    expect(row(widget, "left")).to_contain_text("4)")
+
+    # What cannot go says why, and Escape leads back.
+    row(widget, "head").click(position=FREE)
+    keys.press("Shift+F10")
+    widget.get_by_role("menuitem", name="Prune channels …").click()
+    expect(dialog).to_contain_text("it reaches the output")
+    expect(dialog.get_by_role("button", name="Apply")).to_be_disabled()
+    keys.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(row(widget, "head")).to_be_focused()
+
+
 def test_several_layers_by_keyboard(lab: Lab) -> None:
     shown = show(lab)
     widget, keys = shown.widget, lab.page.keyboard

@@ -128,7 +128,8 @@ function reach(parts: readonly Part[], places: readonly number[]): ReadonlySet<n
 /** A sign, one of a set, or with `!` one of the level that is not in it. */
 function signTest(sign: string): Fits {
   if (sign.length < 3) return (other) => other === sign;
-  const set = sign.slice(1, -1).replace(/[\\[\]]/g, "\\$&").replace(/^!/, "^/");
+  // What is left out has "/" too; a "-" behind that would be a range from it.
+  const set = sign.slice(1, -1).replace(/[\\[\]]/g, "\\$&").replace(/^!(-?)/, (_, first: string) => (first ? "^/\\-" : "^/"));
   try {
     const pattern = new RegExp(`^[${set}]$`, "su");
     return (other) => pattern.test(other);

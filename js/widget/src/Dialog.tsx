@@ -24,10 +24,10 @@ export function Dialog({ store, title, about, path, ready, onApply, children }: 
     const box = dialog.current;
     box?.showModal();
     return () => {
-      // Closing gives the focus back to the button that opened it. That may be gone by now.
+      // Closing gives the focus back to what had it before. That may be gone by now, as a menu is.
       box?.close();
-      const root = box?.getRootNode() as Document | ShadowRoot;
-      if (!root.activeElement?.closest(".ke-root")) store.focusWanted.value = path;
+      const there = (box?.getRootNode() as Document | ShadowRoot).activeElement;
+      if (!there?.closest(".ke-root") || box?.contains(there)) store.focusWanted.value = path;
     };
   }, []);
 
