@@ -1097,7 +1097,7 @@ def report_lines(report: Report) -> tuple[str, ...]:
     lines += [f"'{old}' is called '{new}'" for old, new in report.renamed]
     lines += [f"'{name}' starts afresh" for name in found.reinitialized]
     lines += [f"'{name}' keeps the overlapping part" for name in found.sliced]
-    return tuple(lines + report.warnings)
+    return tuple(lines + report.notes + report.warnings)
 
 
 def _same_bits(a: Any, b: Any) -> bool:

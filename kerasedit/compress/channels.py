@@ -4,6 +4,9 @@ Every axis of a tensor or a weight has a label. An array has an atom for each po
 one atom go or stay together, wherever they are. A text says why nothing of the axis can go. Layers
 make labels from labels (see `rules.py`): a convolution makes new atoms, a flattening repeats them, a
 merge ties those of one tensor to those of another. In the end, atoms that are tied are one channel.
+
+Neighbours of one atom are a run: what a layer makes of one position, as a depthwise convolution with
+a multiplier does. A copy of the channel is a copy of the run, behind it.
 """
 
 from __future__ import annotations
@@ -85,6 +88,8 @@ class Tracker:
         mentions: which layers have to do with which atoms.
         taken: the tensors that layers with weights for their channels take.
         mixes: atoms that a layer reckons with together, such as those that it normalises over.
+        limits: atoms that there cannot be more of, and why.
+        ties: pairs of labels whose atoms are the same, position by position.
     """
 
     def __init__(self, graph: ModelGraph) -> None:
@@ -95,9 +100,10 @@ class Tracker:
         self.settings: dict[tuple[LayerId, Place], Setting] = {}
         self.mentions: list[Mention] = []
         self.mixes: list[tuple[LayerId, np.ndarray]] = []
+        self.limits: list[tuple[np.ndarray, str]] = []
         self.taken: list[Taken] = []
+        self.ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._size = 0
-        self._ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._stops: list[tuple[np.ndarray, str]] = []
         nets = [spec.net for spec in graph.layers.values() if spec.net is not None]
         self._outputs = {call.id: call.outputs or () for net in nets for call in net.calls}
@@ -113,12 +119,34 @@ class Tracker:
     def tie(self, a: np.ndarray, b: np.ndarray) -> None:
         """Makes atoms one, position by position."""
         if a is not b:
-            self._ties.append((a.reshape(-1), b.reshape(-1)))
+            self.ties.append((a.reshape(-1), b.reshape(-1)))
+
+    def beside(self, labels: Sequence[np.ndarray]) -> np.ndarray:
+        """Labels one behind the other; a run ends where a label does."""
+        found: list[np.ndarray] = []
+        for label in labels:
+            if found and len(label) and len(found[-1]) and found[-1][-1] == label[0]:
+                _, places = np.unique(label, return_inverse=True)
+                other = self.fresh(int(places.max()) + 1)[places]
+                self.tie(other, label)
+                label = other
+            found.append(label)
+        return np.concatenate(found)
+
+    def tiled(self, label: np.ndarray, times: int) -> np.ndarray:
+        """A label several times, one behind the other."""
+        meets = len(label) > 0 and label[0] == label[-1]
+        return self.beside([label] * times) if meets else np.tile(label, times)
 
     def stop(self, label: Label, why: str) -> None:
         """Notes that nothing of an axis can go, unless that is known already."""
         if not isinstance(label, str):
             self._stops.append((label, why))
+
+    def limit(self, label: Label, why: str) -> None:
+        """Notes that there cannot be more of an axis."""
+        if not isinstance(label, str):
+            self.limits.append((label, why))
 
     def join(self, a: Label, b: Label) -> Label:
         """The label of two axes whose positions belong together."""
@@ -143,7 +171,7 @@ class Tracker:
 
     def channels(self) -> tuple[np.ndarray, dict[int, str]]:
         """The channel of every atom (the number of one of its atoms), and why channels have to stay."""
-        channel = _united(self._size, self._ties)
+        channel = _united(self._size, self.ties)
         reasons: dict[int, str] = {}
         for atoms, why in self._stops:
             for number in np.unique(channel[atoms]).tolist():
@@ -354,14 +382,14 @@ class CallView:
             self.tracker.makers.setdefault(self.spec.id, label)
 
     def weight(
-        self, name: str, *labels: Label, makes: int | None = None, takes: int | None = None
+        self, name: str, *labels: Label, makes: int | None = None, takes: int | Sequence[int] = ()
     ) -> None:
         """Labels the axes of a weight, where the layer has it.
 
         Args:
             name: its name, without those of layers around it.
             makes: the axis along which the layer makes channels.
-            takes: the axis along which it takes them.
+            takes: the axis along which it takes them, summing up, or several.
         """
         index = self._find(name)
         if index is None:
@@ -370,6 +398,7 @@ class CallView:
         if len(labels) != len(variable.shape):
             raise Unknown(f"its weight '{variable.name}' has an unexpected shape")
         key = (self.spec.id, index)
+        sums = (takes,) if isinstance(takes, int) else takes
         before = self.tracker.axes.get(key)
         axes: list[Axis] = []
         for number, (label, size) in enumerate(zip(labels, variable.shape, strict=True)):
@@ -378,7 +407,7 @@ class CallView:
             if variable.shared is not None:
                 self.tracker.stop(label, f"'{self.path}' shares its weights with another layer")
             at = number - len(labels)
-            role: Role = "makes" if at == makes else "takes" if at == takes else "has"
+            role: Role = "makes" if at == makes else "takes" if at in sums else "has"
             if before is not None:
                 label = self.tracker.join(before[number].label, label)
             axes.append(Axis(label, role))
@@ -490,6 +519,9 @@ def reshaped(
             (x for x in old if isinstance(x, str)), f"it is tied to positions in '{view.path}'"
         )
         result: list[Label] = [fixed] * len(new)
+        for i in taken:
+            if shape[i] == 1:
+                view.tracker.limit(labels[i], f"'{view.path}' takes it for a single one")
         atoms = _merged(view, old, sizes)
         if atoms is not None and large:
             result[large[0]] = _divided(view, atoms, new[large[0]])
@@ -511,8 +543,8 @@ def _merged(
     label = labels[held[0]]
     assert not isinstance(label, str)
     lengths = [size or 0 for size in sizes]
-    shape = [len(label) if number == held[0] else 1 for number in range(len(lengths))]
-    return np.broadcast_to(label.reshape(shape), lengths).reshape(-1)
+    before, behind = math.prod(lengths[: held[0]]), math.prod(lengths[held[0] + 1 :])
+    return view.tracker.tiled(np.repeat(label, behind), before)
 
 
 def _divided(view: CallView, atoms: np.ndarray, size: int | None) -> np.ndarray:

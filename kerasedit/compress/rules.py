@@ -56,10 +56,6 @@ def _repeat(label: Label, times: int) -> Label:
     return label if isinstance(label, str) else np.repeat(label, times)
 
 
-def _tile(label: Label, times: int) -> Label:
-    return label if isinstance(label, str) else np.tile(label, times)
-
-
 def _only(view: CallView) -> Labels:
     """The labels of the one tensor that a layer takes."""
     if len(view.labels) != 1:
@@ -260,7 +256,7 @@ def _einsum_dense(view: CallView) -> Sequence[Labels]:
     view.weight(
         "kernel",
         *(known[letter] for letter in kernel),
-        takes=takes[-1] if takes else None,
+        takes=takes,
         makes=makes[-1] if makes else None,
     )
     bias = view.config.get("bias_axes")
@@ -337,7 +333,7 @@ def _convolution(view: CallView) -> Sequence[Labels]:
         view.counts("groups", taken)
     else:
         one = _alike_in_blocks(view, taken, groups)
-        out = np.tile(view.made(filters // groups), groups)
+        out = view.tracker.tiled(view.made(filters // groups), groups)
         view.weight("kernel", *window, one, out, takes=-2, makes=-1)
     view.weight("bias", out)
     view.counts("filters", out)
@@ -510,7 +506,7 @@ def _joined(view: CallView, axis: int) -> Labels:
         else:
             sizes = [shape[number] for shape in view.shapes]
             pairs = zip(labels, sizes, strict=True)
-            result = np.concatenate([view.tracker.positions(x, n or 0) for x, n in pairs])
+            result = view.tracker.beside([view.tracker.positions(x, n or 0) for x, n in pairs])
             view.mention("joins", result)
         found.append(result)
     return tuple(found)
@@ -557,7 +553,7 @@ def _bidirectional(view: CallView) -> Sequence[Labels]:
     if mode is None:
         view.owns(both)
         return each
-    out = np.concatenate(outs) if mode == "concat" else both
+    out = view.tracker.beside(outs) if mode == "concat" else both
     view.owns(out)
     return [(*each[0][:-1], out)]
 
@@ -566,9 +562,9 @@ def _cell(view: CallView, gates: int) -> np.ndarray:
     """Labels what a recurrent layer has: a unit has a column in each of its gates."""
     taken = view.labels[0][-1]
     out = view.made(view.config["units"])
-    columns = _tile(out, gates)
+    columns = view.tracker.tiled(out, gates)
     view.weight("kernel", taken, columns, takes=-2, makes=-1)
-    view.weight("recurrent_kernel", out, columns)
+    view.weight("recurrent_kernel", out, columns, takes=-2)
     apart = gates == 3 and view.config.get("reset_after")  # a row for what it takes, one for itself
     view.weight("bias", *([_INSIDE, columns] if apart else [columns]))
     view.counts("units", out)
@@ -605,9 +601,9 @@ def _convolutional_recurrent(view: CallView) -> Sequence[Labels]:
     axis = 2 if config.get("data_format") == "channels_first" else rank - 1
     window = [_INSIDE] * (rank - 3)
     out = view.made(config["filters"])
-    columns = _tile(out, 4)
+    columns = view.tracker.tiled(out, 4)
     view.weight("kernel", *window, labels[axis], columns, takes=-2, makes=-1)
-    view.weight("recurrent_kernel", *window, out, columns)
+    view.weight("recurrent_kernel", *window, out, columns, takes=-2)
     view.weight("bias", columns)
     view.counts("filters", out)
     view.owns(out)
@@ -667,7 +663,11 @@ def _attention(view: CallView) -> Sequence[Labels]:
     query, value, key = (*view.labels, view.labels[1])[:3]
     compared = view.tracker.join(query[-1], key[-1])
     for variable in view.spec.weights:
-        view.weight(variable.name, *[compared] * len(variable.shape))
+        view.weight(variable.name, *[compared] * len(variable.shape), takes=-1)
+    if not view.spec.cls.__name__.startswith("Additive"):
+        view.tracker.limit(compared, f"'{view.path}' multiplies it with another and sums up")
+    elif not view.spec.weights:
+        view.tracker.limit(compared, f"'{view.path}' sums it up without weights")
     _no_time(view, query, value, key)
     return [(*query[:-1], value[-1])]
 
@@ -796,6 +796,8 @@ def _op_squeeze(view: CallView) -> Sequence[Labels]:
         if axis is None
         else {i % len(shape) for i in _axes(axis)}
     )
+    for i in gone:
+        view.tracker.limit(labels[i], f"'{view.path}' takes it for a single one")
     return [tuple(label for i, label in enumerate(labels) if i not in gone)]
 
 

@@ -46,6 +46,7 @@ class Report:
     dropped: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
     matched: list[tuple[Target, tuple[str, ...]]] = field(default_factory=list)
 
@@ -89,6 +90,11 @@ class Workspace:
         """
         assert self.look is not None
         return self.look(self.graph, layer, index)
+
+    def need_values(self, variables: Iterable[tuple[LayerId, int]]) -> None:
+        """Lets variables that would be drawn later be drawn now, as others are reckoned from them."""
+        for layer, index in variables:
+            self.value(layer, index)
 
     def model(self, graph: ModelGraph) -> Built:
         """A model of its own for a graph of these layers, with their latest values, to try out."""
@@ -468,6 +474,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "multiple_of": (lambda v: _is_int(v), "a whole number"),
     "scope": (lambda v: v in ("layer", "global"), "'layer' or 'global'"),
     "seed": (lambda v: v is None or _is_int(v), "a whole number"),
+    "size": (lambda v: _is_int(v), "a whole number"),
+    "init": (lambda v: v in ("function_preserving", "random"), "'function_preserving' or 'random'"),
+    "noise": (lambda v: _is_number(v), "a number"),
+    "output": (lambda v: v is None or isinstance(v, str) or _is_int(v), "a text or a whole number"),
     "kept": (lambda v: v is None or _is_kept(v), "an object of the channels that stay"),
     "weights": (lambda v: v in ("match", "slice", "none"), "'match', 'slice' or 'none'"),
     "on_mismatch": (lambda v: v in ("error", "reinit", "slice"), "'error', 'reinit' or 'slice'"),

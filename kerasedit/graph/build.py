@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -401,20 +401,25 @@ def overlaid(value: Any, part: Overlap) -> np.ndarray:
 
 
 def some_of(value: Any, kept: Kept) -> Any:
-    """What stays of a value; of one of which only a leading part is meant, of that part."""
+    """What is taken of a value; of one of which only a leading part is meant, of that part."""
     if isinstance(value, Overlap):
         known = tuple(map(min, value.limit, value.value.shape))
         part = tuple(
-            own if own is None else tuple(i for i in own if i < n)
+            own if own is None else own[: leading(own, n)]
             for own, n in zip(kept, known, strict=True)
         )
         limit = tuple(
-            n if own is None else sum(i < n for i in own)
-            for own, n in zip(kept, value.limit, strict=True)
+            n if own is None else leading(own, n) for own, n in zip(kept, value.limit, strict=True)
         )
         return Overlap(some_of(value.value, part), limit)
     array = keras.ops.convert_to_numpy(value)
     for axis, own in enumerate(kept):
         if own is not None:
             array = np.take(array, own, axis)
+            array[(slice(None),) * axis + (np.asarray(own, int) < 0,)] = 0
     return keras.ops.convert_to_tensor(array)
+
+
+def leading(kept: Sequence[int], limit: int) -> int:
+    """How many positions that are taken come before the first from beyond a limit."""
+    return next((number for number, i in enumerate(kept) if i >= limit), len(kept))
