@@ -157,7 +157,7 @@ def _before(work: Workspace, net: Network, call: Call, uses: Counter[LayerId]) -
     if _does_nothing(spec):
         return _before(work, net, before, uses)
     if spec.cls not in _MAKES:
-        return f"'{spec.name}' before it ({spec.cls.__name__}) is no layer that can do its work"
+        return f"'{spec.name}' before it ({spec.cls.__name__}) cannot do its work"
     config = spec.config or {}
     if config.get("activation") not in (None, "linear") or "activation" in spec.functions:
         return f"'{spec.name}' before it has an activation"
@@ -177,7 +177,7 @@ def _behind(work: Workspace, net: Network, call: Call, uses: Counter[LayerId]) -
     (behind,) = takers
     spec = work.spec(behind.layer)
     if spec.cls not in _TAKES:
-        return f"'{spec.name}' behind it ({spec.cls.__name__}) is none either"
+        return f"'{spec.name}' behind it ({spec.cls.__name__}) cannot do its work"
     if (spec.config or {}).get("padding", "valid") != "valid":
         return f"'{spec.name}' behind it pads with zeros, which are zeros only behind it"
     norm, rank = work.spec(call.layer), len(net.spec(Ref(call.id)).shape)

@@ -278,6 +278,8 @@ class GrowOutputs(Edit):
             return partial(_with_new, kept=origin.kept or (), takes=(), draw=draw)
 
         reckon(work, kept.keys(), make)
+        number = f"{self.n} new unit{'' if self.n == 1 else 's'}"
+        work.report.notes.append(f"'{head.path}' draws {number} from its initializers.")
 
     def _head(self, work: Workspace) -> Entry:
         """The layer that makes the output, behind which each class goes on by itself.

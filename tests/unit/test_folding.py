@@ -102,7 +102,7 @@ def test_into_the_layer_behind(shape: tuple[int, ...], make: Any, form: dict[str
 def test_padding_keeps_it_where_it_is() -> None:
     layer = layers.Conv2D(3, 3, padding="same", name="layer")
     source = model_of(6, 6, 2, of=chain(layers.ReLU(name="relu"), norm(), layer))
-    match = "'relu' before it .ReLU. is no layer .*'layer' behind it pads with zeros"
+    match = "'relu' before it .ReLU. cannot do its work.*'layer' behind it pads with zeros"
     refused(Editor(source), StructureError, match, lambda ed: ed.fold_batchnorm())
 
 
@@ -132,7 +132,7 @@ def test_all_of_a_network_with_branches() -> None:
     source = model_of(6, 6, 3, of=of)
     ed = check_folded(source, data(2, 6, 6, 3), left=1)
     assert ed.find(layers.BatchNormalization) == ["n3"]
-    assert ed.report[-1].startswith("'n3' is not folded: 'add' before it (Add) is no layer")
+    assert ed.report[-1].startswith("'n3' is not folded: 'add' before it (Add) cannot do its work")
     assert "what it makes goes to no single layer" in ed.report[-1]
     plan = Editor(source).preview.fold_batchnorm()
     assert plan.ok
@@ -246,7 +246,7 @@ def weights_taken(x: Any) -> Any:
         (of_the_batch, "it uses the statistics of the batch"),
         (weights_taken, "'dense' before it has weights that a call takes"),
         (chain(layers.Dense(4, activation="relu", name="d"), norm()), "'d' before it has an act"),
-        (chain(norm()), "(InputLayer) is no layer that can do its work"),
+        (chain(norm()), "(InputLayer) cannot do its work"),
         (chain(layers.Dense(4, dtype="mixed_float16", name="d"), norm(dtype="float32")),
          "'d' before it computes in float16, and it in float32"),
     ],

@@ -13,6 +13,7 @@ from kerasedit import EditError, Editor, Recipe, StructureError, TargetError
 from kerasedit.compress.groups import Channels
 from tests import models
 from tests.models import data, fingerprint, out, refused, same, scramble
+from tests.pages import check_page
 from tests.pruning import ZOO, distinct
 
 
@@ -479,3 +480,7 @@ def test_a_recipe_grows_the_weights_of_the_model_that_it_is_for() -> None:
     logits = [Editor(m).configure("head", activation="linear") for m in (again.model, other)]
     found, wanted = (out(ed.model, x)[0] for ed in logits)
     close([found[:, :3]], [wanted])
+
+
+def test_the_documentation_shows_what_is_printed() -> None:
+    assert check_page("growing.md") == 1
