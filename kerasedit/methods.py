@@ -569,6 +569,7 @@ class EditMethods(ABC, Generic[Result]):
         seed: int | None = None,
         data: Any = None,
         expect: int | None = None,
+        outputs: bool = False,
     ) -> Result:
         """Takes channels out of layers, and out of all other layers that these are tied to.
 
@@ -594,6 +595,8 @@ class EditMethods(ABC, Generic[Result]):
             data: of `"taylor"` and `"activation"`: a tuple `(x, y)` of arrays, or batches of this form;
                 for the latter, `x` alone will do.
             expect: how many layers the target has to name.
+            outputs: whether outputs of the model may lose channels too; a softmax there is then one
+                of those that are left.
 
         Raises:
             TargetError: a layer that is named alone makes no channels.
@@ -614,6 +617,7 @@ class EditMethods(ABC, Generic[Result]):
                 scope,
                 seed,
                 expect,
+                outputs,
                 (data, None) if hasattr(data, "shape") or isinstance(data, Mapping) else data,
             )
 

@@ -23,7 +23,6 @@ from .edits import Edit, Reinitialize, Transaction, read_edit
 from .edits.base import check, targets_of
 from .errors import EditError, reason
 from .files import SUFFIXES, folder_beside, put_in_place
-from .graph.build import leading
 from .graph.model_graph import LayerId, ModelGraph
 from .names import listed, shortened, visible
 from .targets import Target, is_glob, target_text
@@ -385,7 +384,7 @@ def settled(
     part = settled(graph, known, origin.layer, origin.index)
     if part is not None and origin.kept is not None:
         pairs = zip(part, origin.kept, strict=True)
-        part = tuple(n if own is None else leading(own, n) for n, own in pairs)
+        part = tuple(n if own is None else sum(i < n for i in own) for n, own in pairs)
     return tuple(map(min, part, shape)) if part is not None and origin.overlap else part
 
 

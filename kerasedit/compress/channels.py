@@ -81,6 +81,10 @@ class Setting:
 class Tracker:
     """What is known of the channels of a graph.
 
+    Args:
+        graph: of a model.
+        outputs: whether channels that reach an output of the model may go.
+
     Attributes:
         axes: of each weight (a layer and a position among its variables), its axes.
         makers: the channels that a layer makes, by the layer: what a user numbers them by.
@@ -92,8 +96,9 @@ class Tracker:
         ties: pairs of labels whose atoms are the same, position by position.
     """
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: ModelGraph, outputs: bool = False) -> None:
         self.graph = graph
+        self.outputs = outputs
         self.axes: dict[tuple[LayerId, int], tuple[Axis, ...]] = {}
         self.makers: dict[LayerId, np.ndarray] = {}
         self.parts: dict[tuple[LayerId, str], np.ndarray] = {}
@@ -105,6 +110,8 @@ class Tracker:
         self.ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._size = 0
         self._stops: list[tuple[np.ndarray, str]] = []
+        self._sums: list[tuple[LayerId, np.ndarray, str]] = []
+        self._ends: list[np.ndarray] = []
         nets = [spec.net for spec in graph.layers.values() if spec.net is not None]
         self._outputs = {call.id: call.outputs or () for net in nets for call in net.calls}
         self._given = {ref for net in nets for call in net.calls for ref in call.variables}
@@ -143,6 +150,14 @@ class Tracker:
         if not isinstance(label, str):
             self._stops.append((label, why))
 
+    def stop_within(self, layer: LayerId, label: Label, why: str) -> None:
+        """Notes that nothing of an axis can go inside a model, as a layer makes shares of all of it.
+
+        At an output, the shares are of what is left.
+        """
+        if not isinstance(label, str):
+            self._sums.append((layer, label, why))
+
     def limit(self, label: Label, why: str) -> None:
         """Notes that there cannot be more of an axis."""
         if not isinstance(label, str):
@@ -173,6 +188,12 @@ class Tracker:
         """The channel of every atom (the number of one of its atoms), and why channels have to stay."""
         channel = _united(self._size, self.ties)
         reasons: dict[int, str] = {}
+        ends = np.unique(channel[np.concatenate([*self._ends, np.zeros(0, int)])])
+        for layer, atoms, why in self._sums:
+            if self.outputs and np.isin(channel[atoms], ends).all():
+                self.mixes.append((layer, atoms))
+            else:
+                self._stops.append((atoms, why))
         for atoms, why in self._stops:
             for number in np.unique(channel[atoms]).tolist():
                 reasons.setdefault(number, why)
@@ -199,7 +220,10 @@ class Tracker:
         for index, labels in enumerate(self._network(root, "", None)):
             name = names[index] if index < len(names) else str(index)
             for label in labels:
-                self.stop(label, f"it reaches the output '{name}' of the model")
+                if not isinstance(label, str):
+                    self._ends.append(label)
+                if not self.outputs:
+                    self.stop(label, f"it reaches the output '{name}' of the model")
         for ref in self._given:
             for axis in self.axes.get((ref.layer, ref.index), ()):
                 self.stop(axis.label, "a call takes the weights themselves")
@@ -328,7 +352,7 @@ class CallView:
     call: Call
     path: str
     known: Mapping[Ref, Labels]
-    inner: tuple[str, ...] = ()
+    inner: tuple[int | str, ...] = ()
     under: str = ""
     refs: list[Ref] = field(init=False)
     labels: list[Labels] = field(init=False)
@@ -354,9 +378,23 @@ class CallView:
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self.call.outputs or ()
 
-    def within(self, *keys: str, under: str = "") -> CallView:
+    def within(self, *keys: int | str, under: str = "") -> CallView:
         """The call as a layer inside the wrapper sees it."""
-        return replace(self, inner=(*self.inner, *keys), under=self.under + under)
+        found = replace(self, inner=(*self.inner, *keys), under=self.under + under)
+        found.labels, found.shapes = self.labels, self.shapes
+        return found
+
+    def at_each(self, axis: int) -> CallView:
+        """The call as a layer sees it that is called on each position of an axis."""
+
+        def rest(shape: tuple[Any, ...]) -> tuple[Any, ...]:
+            return shape[:axis] + shape[axis + 1 :]
+
+        outputs = tuple(replace(out, shape=rest(out.shape)) for out in self.outputs)
+        found = replace(self, call=replace(self.call, outputs=outputs))
+        found.labels = [rest(labels) for labels in self.labels]
+        found.shapes = [rest(shape) for shape in self.shapes]
+        return found
 
     def argument(self, name: str, position: int) -> Any:
         """An argument of the call; None where it is not given."""

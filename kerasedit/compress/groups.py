@@ -122,9 +122,9 @@ class Channels:
         StructureError: the model's wiring is Python code.
     """
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: ModelGraph, outputs: bool = False) -> None:
         self.graph = graph
-        self.tracker = Tracker(graph).follow()
+        self.tracker = Tracker(graph, outputs).follow()
         self.number, self.reasons = self.tracker.channels()
         self.makers = {layer: self.number[a] for layer, a in self.tracker.makers.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -109,11 +110,11 @@ def _configured(spec: LayerSpec, values: Mapping[Place, Any]) -> LayerSpec:
     return replace(spec, config=config)
 
 
-def _put(config: dict[Any, Any], place: Place, value: Any) -> None:
-    """Sets what stands at a place; dictionaries on the way are copied."""
+def _put(config: Any, place: Place, value: Any) -> None:
+    """Sets what stands at a place; what is on the way is copied."""
     key, *rest = place
     if not rest:
         config[key] = value
         return
-    config[key] = dict(config[key])
+    config[key] = copy(config[key])
     _put(config[key], tuple(rest), value)

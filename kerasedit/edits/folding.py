@@ -217,12 +217,7 @@ def _not_usable(net: Network, spec: LayerSpec, uses: Counter[LayerId]) -> str:
 
 def _do(work: Workspace, folds: list[_Fold]) -> None:
     """Takes normalizations out, each into a layer of its own."""
-    work.need_values(
-        (spec.id, index)
-        for fold in folds
-        for spec in (fold.layer, fold.spec)
-        for index in range(len(spec.variables or ()))
-    )
+    work.need_values(spec.id for fold in folds for spec in (fold.layer, fold.spec))
     for owner in dict.fromkeys(fold.norm.owner for fold in folds):
         draft = work.draft_of(owner)
         for fold in (fold for fold in folds if fold.norm.owner == owner):

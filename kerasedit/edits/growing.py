@@ -15,7 +15,7 @@ from .._keras import preserved_random
 from ..compress.groups import Channels, Cut
 from ..errors import EditError, StructureError
 from ..graph.model_graph import Call, Entry, Kept, LayerId, ModelGraph, Origin, Place, Ref
-from ..targets import Target, target_text
+from ..targets import Target, is_many, target_text
 from .base import Edit, Workspace, tensors_of
 from .channels import makers_named, reckon, resize
 from .weights import first_values
@@ -81,41 +81,31 @@ class GrowChannels(Edit):
         channels = Channels(work.graph)
         times = np.ones(len(channels.number), int)
         for layer in makers_named(work, channels, self.target, channels.bounds, "grow"):
-            self._add(channels, layer, times)
+            self._add(work, channels, layer, times)
         if (times == 1).all():
             return
         cut = channels.resized(times, new=self.init == "random")
-        work.need_values(cut.kept)
-        takes = {
-            key: tuple(n for n, axis in enumerate(axes) if axis.role == "takes")
-            for key, axes in channels.tracker.axes.items()
-        }
-        makes = {
-            key: tuple(n for n, axis in enumerate(axes) if axis.role == "makes")
-            for key, axes in channels.tracker.axes.items()
-        }
+        work.need_values(layer for layer, _ in cut.kept)
+        axes = channels.tracker.axes
         resize(work, cut)
         graph, given = work.graph, work.custom_objects
 
         def make(entry: Entry, index: int, origin: Origin) -> Callable[..., np.ndarray]:
-            key, kept = (origin.layer, origin.index), origin.kept or ()
-            # Each layer draws for itself, whatever else the model has.
-            seed = [self.seed or 0, *entry.path.encode(), index]
+            roles = [axis.role for axis in axes[origin.layer, origin.index]]
+            takes = tuple(n for n, role in enumerate(roles) if role == "takes")
+            seed, kept = self.seed or 0, origin.kept or ()
             if self.init == "random":
-                draw = partial(_drawn, graph, entry, given, index, self.seed or 0)
-                return partial(_with_new, kept=kept, takes=takes[key], draw=draw)
-            return partial(
-                _shared_out,
-                kept=kept,
-                takes=takes[key],
-                makes=makes[key],
-                noise=self.noise,
-                seed=seed,
-            )
+                draw = partial(_drawn, graph, entry, given, index, seed)
+                return partial(_with_new, kept=kept, takes=takes, draw=draw)
+            # Each layer has noise of its own, whatever else the model has.
+            seeds = (seed, *entry.path.encode(), index)
+            makes = tuple(n for n, role in enumerate(roles) if role == "makes" and self.noise)
+            noise = partial(_noise, axes=makes, share=self.noise, seeds=seeds)
+            return partial(_shared_out, kept=kept, takes=takes, noise=noise)
 
         reckon(work, cut.kept.keys(), make)
 
-    def _add(self, channels: Channels, layer: LayerId, times: np.ndarray) -> None:
+    def _add(self, work: Workspace, channels: Channels, layer: LayerId, times: np.ndarray) -> None:
         """Lets channels of a layer be there more often, in turn, until it has as many as it should.
 
         Raises:
@@ -127,6 +117,9 @@ class GrowChannels(Edit):
         )
         present = int(times[numbers].sum())
         wanted = self.to - present
+        if wanted < 0 and is_many(self.target):
+            work.report.notes.append(f"'{path}' has {present} channels as it is.")
+            return
         if wanted < 0:
             raise EditError(
                 f"'{path}' has {present} channels and cannot grow to {self.to}. To take channels out "
@@ -150,31 +143,37 @@ def _shared_out(
     value: np.ndarray,
     kept: Kept,
     takes: Sequence[int],
-    makes: Sequence[int],
-    noise: float,
-    seed: Sequence[int],
+    noise: Callable[[np.ndarray, Kept], np.ndarray],
 ) -> np.ndarray:
     """Values of which there are copies: what takes copies takes a part of each.
 
     Args:
         value: the values with their copies.
         kept: the positions that they are from.
-        takes, makes: the axes along which channels are taken, summing up, and made.
-        noise: how much copies of what makes channels differ, as a share of the values' spread.
+        takes: the axes along which channels are taken, summing up.
+        noise: by how much copies differ.
     """
     result = value.astype(np.float64)
     for axis in takes:
         own = kept[axis]
         if own is not None:
             result /= _along(axis, value.ndim, np.bincount(own)[list(own)])
-    for axis in makes if noise else ():
+    return (result + noise(result, kept)).astype(value.dtype)
+
+
+def _noise(
+    value: np.ndarray, kept: Kept, axes: Sequence[int], share: float, seeds: Sequence[int]
+) -> np.ndarray:
+    """What makes copies along some axes differ: a share of the spread of the values."""
+    found = np.zeros(value.shape)
+    for axis in axes:
         own = kept[axis]
         if own is not None:
             copy = np.ones(len(own), bool)
             copy[np.unique(own, return_index=True)[1]] = False
-            some = np.random.default_rng([*seed, axis]).normal(size=value.shape)
-            result += noise * result.std() * some * _along(axis, value.ndim, copy)
-    return result.astype(value.dtype)
+            some = np.random.default_rng([*seeds, axis]).normal(size=value.shape)
+            found += share * value.std() * some * _along(axis, value.ndim, copy)
+    return found
 
 
 def _with_new(
@@ -268,7 +267,7 @@ class GrowOutputs(Edit):
             (head.layer, index): (*[None] * (len(variable.shape) - 1), own)
             for index, variable in enumerate(spec.variables or ())
         }
-        work.need_values(kept)
+        work.need_values([head.layer])
         place: Place = (argument,)
         resize(work, Cut(kept, {(head.layer, place): before + self.n}))
         graph, given, seed = work.graph, work.custom_objects, self.seed or 0

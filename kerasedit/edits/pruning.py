@@ -54,6 +54,7 @@ class PruneChannels(Edit):
     scope: Scope = "layer"
     seed: int | None = None
     expect: int | None = None
+    outputs: bool = False
     data: Any = field(default=None, compare=False)
     kept: Mapping[str, Mapping[str, Any]] | None = field(default=None, compare=False)
 
@@ -70,7 +71,7 @@ class PruneChannels(Edit):
     def settled(self, work: Workspace) -> PruneChannels:
         """The edit with the channels that stay, by the weights as they are now."""
         self._check()
-        channels = Channels(work.graph)
+        channels = Channels(work.graph, self.outputs)
         if self.kept is not None and self._fits(channels):
             return self
         gone = self._chosen(work, channels)
@@ -222,7 +223,7 @@ class PruneChannels(Edit):
             self.settled(work).apply(work)
             return
         work.find(self.target, self.expect)
-        channels = Channels(work.graph)
+        channels = Channels(work.graph, self.outputs)
         gone = self._gone(channels)
         if not gone.any():
             return
@@ -243,7 +244,7 @@ class PruneChannels(Edit):
         if not self.kept:
             return self
         keep = {path: list(own["keep"]) for path, own in self.kept.items()}
-        return PruneChannels(tuple(keep), keep=keep, kept=self.kept)
+        return PruneChannels(tuple(keep), keep=keep, outputs=self.outputs, kept=self.kept)
 
     def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
         if name in ("data", "kept"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -43,6 +43,11 @@ class LayerState:
 
     values: tuple[Any, ...] = ()
     assets: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def known(self) -> bool:
+        """Whether all values are there, none to be drawn yet."""
+        return not any(value is None or isinstance(value, Overlap) for value in self.values)
 
 
 Supply = Callable[[LayerId], LayerState | None]
@@ -405,11 +410,12 @@ def some_of(value: Any, kept: Kept) -> Any:
     if isinstance(value, Overlap):
         known = tuple(map(min, value.limit, value.value.shape))
         part = tuple(
-            own if own is None else own[: leading(own, n)]
+            own if own is None else tuple(i for i in own if i < n)
             for own, n in zip(kept, known, strict=True)
         )
         limit = tuple(
-            n if own is None else leading(own, n) for own, n in zip(kept, value.limit, strict=True)
+            n if own is None else sum(i < n for i in own)
+            for own, n in zip(kept, value.limit, strict=True)
         )
         return Overlap(some_of(value.value, part), limit)
     array = keras.ops.convert_to_numpy(value)
@@ -418,8 +424,3 @@ def some_of(value: Any, kept: Kept) -> Any:
             array = np.take(array, own, axis)
             array[(slice(None),) * axis + (np.asarray(own, int) < 0,)] = 0
     return keras.ops.convert_to_tensor(array)
-
-
-def leading(kept: Sequence[int], limit: int) -> int:
-    """How many positions that are taken come before the first from beyond a limit."""
-    return next((number for number, i in enumerate(kept) if i >= limit), len(kept))

@@ -159,6 +159,9 @@ def test_what_is_named_by_a_pattern() -> None:
     close(out(ed.model, x), out(source, x))
     group = ed.channel_groups("b")[0]
     assert ed.grow_channels(group, 10).model.get_layer("b").units == 10
+    ed.grow_channels("*", 9)  # b has more
+    assert [ed.model.get_layer(name).units for name in ("a", "b", "top")] == [9, 10, 2]
+    assert ed.report == ("'b' has 10 channels as it is.",)
     same_as_before = ed.model
     assert ed.grow_channels("b", 10).model is same_as_before
 
