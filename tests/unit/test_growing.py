@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from kerasedit import EditError, Editor, Recipe, StructureError, TargetError
 from kerasedit.compress.groups import Channels
+from kerasedit.edits import GrowChannels, GrowOutputs
 from tests import models
 from tests.models import data, fingerprint, out, refused, same, scramble
 from tests.pages import check_page
@@ -111,6 +112,7 @@ def test_noise_makes_copies_differ() -> None:
     assert not same(out(ed.model, x), out(source, x))
     close(out(ed.model, x), out(source, x), 0.02)
     edit = ed.history[0]
+    assert isinstance(edit, GrowChannels)
     assert same(Editor(source).apply(edit).model.get_weights(), ed.model.get_weights())
     assert edit.to_code() == f"ed.grow_channels('a', 12, noise=0.01, seed={edit.seed})"
     assert not same(Editor(source).grow_channels("a", 12, noise=0.01).model.get_weights(),
@@ -300,7 +302,8 @@ def test_new_classes_are_drawn_by_the_initializers() -> None:
     assert not same(Editor(source).grow_outputs(4, seed=4).model.get_weights(), again)
     drawn = Editor(source).grow_outputs(4)
     edit = drawn.history[0]
-    assert isinstance(edit.seed, int)
+    assert isinstance(edit, GrowOutputs)
+    assert edit.seed is not None
     assert same(Editor(source).apply(edit).model.get_weights(), drawn.model.get_weights())
 
 
