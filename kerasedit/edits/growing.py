@@ -183,18 +183,11 @@ def _with_new(
     draw: Callable[[], np.ndarray],
 ) -> np.ndarray:
     """Values with first ones for new channels, which nothing takes yet."""
-    new = [
-        (axis, _along(axis, value.ndim, np.asarray(own) < 0))
-        for axis, own in enumerate(kept)
-        if own is not None
-    ]
     result, fresh = value, draw()
-    for axis, there in new:
-        if axis not in takes:
-            result = np.where(there, fresh, result)
-    for axis, there in new:
-        if axis in takes:
-            result = np.where(there, 0, result)
+    for axis, own in enumerate(kept):
+        if own is not None and axis not in takes:
+            new = _along(axis, value.ndim, np.asarray(own) < 0)
+            result = np.where(new, fresh, result)
     return result.astype(value.dtype)
 
 

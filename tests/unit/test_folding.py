@@ -366,6 +366,10 @@ def test_it_is_compiled_and_trains() -> None:
     source.compile("adam", "mse")
     source.fit(data(4, 8, 8, 3), data(4, 3), verbose=0)
     ed = Editor(source).fold_batchnorm().freeze("block1_conv")
+    slots = {v.path.split("/")[-1]: ops.convert_to_numpy(v) for v in ed.model.optimizer.variables}
+    assert slots["iteration"] == 1
+    assert not slots["block2_conv_kernel_momentum"].any()  # it was of another kernel
+    assert slots["head_kernel_momentum"].any()
     kernel = ops.convert_to_numpy(ed.model.get_layer("block2_conv").kernel)
     frozen = ops.convert_to_numpy(ed.model.get_layer("block1_conv").kernel)
     ed.model.fit(data(4, 8, 8, 3), data(4, 3), verbose=0)
