@@ -390,7 +390,14 @@ class Editor(EditMethods["Editor"]):
     def _workspace(self) -> Workspace:
         settings = _keras.compile_settings(self._copy.latest)
         given = self._custom_objects
-        return Workspace(self._graph, given, look=self._look, make=self._make, settings=settings)
+        return Workspace(
+            self._graph,
+            given,
+            look=self._look,
+            draw=self._draw,
+            make=self._make,
+            settings=settings,
+        )
 
     def _make(self, graph: ModelGraph) -> Built:
         """A model of its own, with the latest values that layers of a graph have."""
@@ -411,6 +418,12 @@ class Editor(EditMethods["Editor"]):
                 raise EditError(f"The weights of '{path}' are drawn when the edits are made.")
             value = self._present(layer, index)
         return keras.ops.convert_to_numpy(value)
+
+    def _draw(self, graph: ModelGraph, layer: LayerId) -> None:
+        """Lets a layer have values, by building `ed.model`; those that are only planned have none."""
+        state = self._copy.state(graph, layer)
+        if (state is None or not state.known) and layer in self._graph.paths:
+            _ = self.model
 
     def _push(self, step: _Step) -> None:
         with self._all_or_nothing():
@@ -1117,7 +1130,7 @@ def report_lines(report: Report) -> tuple[str, ...]:
     lines += [f"'{old}' is called '{new}'" for old, new in report.renamed]
     lines += [f"'{name}' starts afresh" for name in found.reinitialized]
     lines += [f"'{name}' keeps the overlapping part" for name in found.sliced]
-    return tuple(lines + report.warnings)
+    return tuple(lines + report.notes + report.warnings)
 
 
 def _same_bits(a: Any, b: Any) -> bool:

@@ -20,8 +20,11 @@ from .edits import (
     Duplicate,
     Edit,
     Extract,
+    FoldBatchnorm,
     Freeze,
     FreezeUpTo,
+    GrowChannels,
+    GrowOutputs,
     Inline,
     Insert,
     MapWeights,
@@ -566,6 +569,7 @@ class EditMethods(ABC, Generic[Result]):
         seed: int | None = None,
         data: Any = None,
         expect: int | None = None,
+        outputs: bool = False,
     ) -> Result:
         """Takes channels out of layers, and out of all other layers that these are tied to.
 
@@ -591,6 +595,8 @@ class EditMethods(ABC, Generic[Result]):
             data: of `"taylor"` and `"activation"`: a tuple `(x, y)` of arrays, or batches of this form;
                 for the latter, `x` alone will do.
             expect: how many layers the target has to name.
+            outputs: whether outputs of the model may lose channels too; a softmax there is then one
+                of those that are left.
 
         Raises:
             TargetError: a layer that is named alone makes no channels.
@@ -611,10 +617,88 @@ class EditMethods(ABC, Generic[Result]):
                 scope,
                 seed,
                 expect,
+                outputs,
                 (data, None) if hasattr(data, "shape") or isinstance(data, Mapping) else data,
             )
 
         return self._run(make)
+
+    def grow_channels(
+        self,
+        target: Any,
+        to: int,
+        *,
+        init: Literal["function_preserving", "random"] = "function_preserving",
+        noise: float = 0.0,
+        seed: int | None = None,
+        expect: int | None = None,
+    ) -> Result:
+        """Gives layers more channels, and all other layers that these are tied to.
+
+        What the model puts out stays the same, up to rounding.
+
+        Args:
+            target: layers that make channels (those of `ed.channel_groups()`), or such a group. Of a
+                pattern, a class or a predicate, layers whose channels cannot grow are passed over.
+            to: how many channels each of them has then.
+            init: `"function_preserving"` adds copies, in turn, and divides the weights of what takes
+                them (Net2Wider of Chen et al., 2016); `"random"` draws new channels from the layers'
+                initializers, and what takes them has zeros for them.
+            noise: how much copies differ from what they are copies of, as a share of the spread of the
+                weights that make them. With it the outputs change a little; without it, or dropout in
+                training, copies stay copies.
+            seed: of what is drawn; the edit keeps the one that was used.
+            expect: how many layers the target has to name.
+
+        Raises:
+            TargetError: a layer that is named alone makes no channels.
+            StructureError: its channels cannot be more, as they reach an output or a normalisation
+                over all of them, perhaps.
+            EditError: it has more channels, or cannot have just as many.
+        """
+
+        def make() -> Edit:
+            return GrowChannels(
+                self._data(target), _number(to), init, _number(noise), _number(seed), expect
+            )
+
+        return self._run(make)
+
+    def grow_outputs(
+        self, n: int, output: str | int | None = None, *, seed: int | None = None
+    ) -> Result:
+        """Adds classes to an output of the model, behind those that there are.
+
+        The layer that makes it, Dense or a convolution, gets further units from its own initializers;
+        the old ones stay as they are, to the bit.
+
+        Args:
+            n: how many more.
+            output: which output, where the model has several: its name, key or number, or its layer.
+            seed: of what is drawn; the edit keeps the one that was used.
+
+        Raises:
+            StructureError: the output comes from another layer, or several are meant.
+            TargetError: there is no such output.
+        """
+        return self._run(lambda: GrowOutputs(_number(n), _number(output), _number(seed)))
+
+    def fold_batchnorm(self, target: Any = None, *, expect: int | None = None) -> Result:
+        """Takes batch normalizations out and lets the layers before them do what they did.
+
+        What `predict` gives stays the same, up to rounding. The Dense layer or convolution before one
+        gets other weights, and a bias if it had none.
+
+        Args:
+            target: the normalizations; without it all. Those that cannot be folded are passed over
+                and told in the plan and in `ed.report`.
+            expect: how many layers the target has to name.
+
+        Raises:
+            TargetError: there are none.
+            StructureError: none of them can be folded; it says why.
+        """
+        return self._run(lambda: FoldBatchnorm(self._optional(target), expect))
 
     # -- flags -----------------------------------------------------------------------------------
 

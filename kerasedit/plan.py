@@ -29,6 +29,7 @@ class Plan:
         sliced: weights of which only the overlapping part would be kept.
         dropped: paths of layers that would go because nothing needs them any more.
         renamed: `(old name, new name)`.
+        notes: what else is told, such as what a pattern named and was passed over, and why.
         code: the line of Python that makes the edit.
     """
 
@@ -43,6 +44,7 @@ class Plan:
     sliced: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
     before: ModelGraph | None = field(default=None, repr=False)
     after: ModelGraph | None = field(default=None, repr=False)
 
@@ -99,6 +101,7 @@ class Plan:
         ):
             lines += [f"  {title}: {name}" for name in names]
         lines += [f"  is called {new} (not {old})" for old, new in self.renamed]
+        lines += [f"  {text}" for text in self.notes]
         if self.before is not None and self.after is not None:
             total = self.params_before or 0, self.params_after or 0
             lines.append(f"  parameters: {total[0]:,} to {total[1]:,} ({total[1] - total[0]:+,})")
@@ -126,6 +129,7 @@ def make_plan(
         sliced=tuple(found.sliced),
         dropped=tuple(report.dropped),
         renamed=tuple(report.renamed),
+        notes=tuple(report.notes),
         before=before,
         after=after,
     )

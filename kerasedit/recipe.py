@@ -377,6 +377,10 @@ def settled(
     origin = spec.origins.get(index)
     if origin is None:
         return None
+    if origin.make is not None:  # from whole values
+        given = [(o, (graph.layers[o.layer].variables or ())[o.index]) for o in origin.sources]
+        whole = all(settled(graph, known, o.layer, o.index) == v.shape for o, v in given)
+        return shape if whole else None
     part = settled(graph, known, origin.layer, origin.index)
     if part is not None and origin.kept is not None:
         pairs = zip(part, origin.kept, strict=True)

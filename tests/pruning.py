@@ -377,3 +377,37 @@ def raw_operations(x: Any) -> Any:
     x = ops.expand_dims(x, 1)
     x = ops.squeeze(x, axis=1)
     return layers.Dense(2, name="top")(x)
+
+
+@_model(3, 6, 6, 2)
+def each_frame(x: Any) -> Any:
+    x = layers.TimeDistributed(layers.Conv2D(5, 2, activation="relu"), name="a")(x)
+    x = layers.TimeDistributed(layers.BatchNormalization(), name="norm")(x)
+    x = layers.TimeDistributed(layers.DepthwiseConv2D(2, depth_multiplier=2), name="dw")(x)
+    x = layers.TimeDistributed(layers.MaxPooling2D(2), name="pool")(x)
+    x = layers.TimeDistributed(layers.Flatten(), name="flat")(x)
+    x = layers.LSTM(4, name="lstm")(x)
+    return layers.Dense(2, name="top")(x)
+
+
+@_model(5, 3)
+def stacked_cells(x: Any) -> Any:
+    x = layers.Dense(4, name="a")(x)
+    cells = [layers.LSTMCell(4), layers.GRUCell(5), layers.LSTMCell(6)]
+    x = layers.RNN(cells, return_sequences=True, name="stack")(x)
+    x = layers.RNN([layers.SimpleRNNCell(3)], name="single")(x)
+    return layers.Dense(2, name="top")(x)
+
+
+@_model(5, 4)
+def raw_products(x: Any) -> Any:
+    q, k = layers.Dense(6, name="q")(x), layers.Dense(6, name="k")(x)
+    scores = ops.softmax(ops.matmul(q, ops.transpose(k, (0, 2, 1))), axis=-1)
+    y = ops.matmul(scores, layers.Dense(5, name="v")(x))
+    more = ops.einsum("btd,bsd->bts", layers.Dense(4, name="l")(x), layers.Dense(4, name="r")(x))
+    y = ops.einsum("bts,bsd->btd", more, y)
+    a, b = ops.split(layers.Dense(8, name="gated")(y), 2, axis=-1)
+    y = ops.pad(a * ops.sigmoid(b), [[0, 0], [1, 0], [0, 0]])
+    c, d, e = ops.split(layers.Dense(7, name="parts")(y), [2, 4], axis=-1)
+    y = ops.concatenate([layers.Dense(3, name="c")(c), e, layers.Dense(3, name="d")(d)], axis=-1)
+    return layers.Dense(2, name="top")(ops.mean(y, axis=1))

@@ -125,7 +125,7 @@ def _state(editor: Editor, layer: LayerId) -> LayerState | None:
 
 def is_known(state: LayerState | None) -> bool:
     """Whether all values of a layer are there, none to be drawn yet."""
-    return state is not None and not any(v is None or isinstance(v, Overlap) for v in state.values)
+    return state is not None and state.known
 
 
 # -- from the source -----------------------------------------------------------------------------

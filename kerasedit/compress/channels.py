@@ -4,6 +4,9 @@ Every axis of a tensor or a weight has a label. An array has an atom for each po
 one atom go or stay together, wherever they are. A text says why nothing of the axis can go. Layers
 make labels from labels (see `rules.py`): a convolution makes new atoms, a flattening repeats them, a
 merge ties those of one tensor to those of another. In the end, atoms that are tied are one channel.
+
+Neighbours of one atom are a run: what a layer makes of one position, as a depthwise convolution with
+a multiplier does. A copy of the channel is a copy of the run, behind it.
 """
 
 from __future__ import annotations
@@ -78,6 +81,10 @@ class Setting:
 class Tracker:
     """What is known of the channels of a graph.
 
+    Args:
+        graph: of a model.
+        outputs: whether channels that reach an output of the model may go.
+
     Attributes:
         axes: of each weight (a layer and a position among its variables), its axes.
         makers: the channels that a layer makes, by the layer: what a user numbers them by.
@@ -85,20 +92,26 @@ class Tracker:
         mentions: which layers have to do with which atoms.
         taken: the tensors that layers with weights for their channels take.
         mixes: atoms that a layer reckons with together, such as those that it normalises over.
+        limits: atoms that there cannot be more of, and why.
+        ties: pairs of labels whose atoms are the same, position by position.
     """
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: ModelGraph, outputs: bool = False) -> None:
         self.graph = graph
+        self.outputs = outputs
         self.axes: dict[tuple[LayerId, int], tuple[Axis, ...]] = {}
         self.makers: dict[LayerId, np.ndarray] = {}
         self.parts: dict[tuple[LayerId, str], np.ndarray] = {}
         self.settings: dict[tuple[LayerId, Place], Setting] = {}
         self.mentions: list[Mention] = []
         self.mixes: list[tuple[LayerId, np.ndarray]] = []
+        self.limits: list[tuple[np.ndarray, str]] = []
         self.taken: list[Taken] = []
+        self.ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._size = 0
-        self._ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._stops: list[tuple[np.ndarray, str]] = []
+        self._sums: list[tuple[LayerId, np.ndarray, str]] = []
+        self._ends: list[np.ndarray] = []
         nets = [spec.net for spec in graph.layers.values() if spec.net is not None]
         self._outputs = {call.id: call.outputs or () for net in nets for call in net.calls}
         self._given = {ref for net in nets for call in net.calls for ref in call.variables}
@@ -113,12 +126,42 @@ class Tracker:
     def tie(self, a: np.ndarray, b: np.ndarray) -> None:
         """Makes atoms one, position by position."""
         if a is not b:
-            self._ties.append((a.reshape(-1), b.reshape(-1)))
+            self.ties.append((a.reshape(-1), b.reshape(-1)))
+
+    def beside(self, labels: Sequence[np.ndarray]) -> np.ndarray:
+        """Labels one behind the other; a run ends where a label does."""
+        found: list[np.ndarray] = []
+        for label in labels:
+            if found and len(label) and len(found[-1]) and found[-1][-1] == label[0]:
+                _, places = np.unique(label, return_inverse=True)
+                other = self.fresh(int(places.max()) + 1)[places]
+                self.tie(other, label)
+                label = other
+            found.append(label)
+        return np.concatenate(found)
+
+    def tiled(self, label: np.ndarray, times: int) -> np.ndarray:
+        """A label several times, one behind the other."""
+        meets = len(label) > 0 and label[0] == label[-1]
+        return self.beside([label] * times) if meets else np.tile(label, times)
 
     def stop(self, label: Label, why: str) -> None:
         """Notes that nothing of an axis can go, unless that is known already."""
         if not isinstance(label, str):
             self._stops.append((label, why))
+
+    def stop_within(self, layer: LayerId, label: Label, why: str) -> None:
+        """Notes that nothing of an axis can go inside a model, as a layer makes shares of all of it.
+
+        At an output, the shares are of what is left.
+        """
+        if not isinstance(label, str):
+            self._sums.append((layer, label, why))
+
+    def limit(self, label: Label, why: str) -> None:
+        """Notes that there cannot be more of an axis."""
+        if not isinstance(label, str):
+            self.limits.append((label, why))
 
     def join(self, a: Label, b: Label) -> Label:
         """The label of two axes whose positions belong together."""
@@ -143,8 +186,14 @@ class Tracker:
 
     def channels(self) -> tuple[np.ndarray, dict[int, str]]:
         """The channel of every atom (the number of one of its atoms), and why channels have to stay."""
-        channel = _united(self._size, self._ties)
+        channel = _united(self._size, self.ties)
         reasons: dict[int, str] = {}
+        ends = np.unique(channel[np.concatenate([*self._ends, np.zeros(0, int)])])
+        for layer, atoms, why in self._sums:
+            if self.outputs and np.isin(channel[atoms], ends).all():
+                self.mixes.append((layer, atoms))
+            else:
+                self._stops.append((atoms, why))
         for atoms, why in self._stops:
             for number in np.unique(channel[atoms]).tolist():
                 reasons.setdefault(number, why)
@@ -171,7 +220,10 @@ class Tracker:
         for index, labels in enumerate(self._network(root, "", None)):
             name = names[index] if index < len(names) else str(index)
             for label in labels:
-                self.stop(label, f"it reaches the output '{name}' of the model")
+                if not isinstance(label, str):
+                    self._ends.append(label)
+                if not self.outputs:
+                    self.stop(label, f"it reaches the output '{name}' of the model")
         for ref in self._given:
             for axis in self.axes.get((ref.layer, ref.index), ()):
                 self.stop(axis.label, "a call takes the weights themselves")
@@ -300,7 +352,7 @@ class CallView:
     call: Call
     path: str
     known: Mapping[Ref, Labels]
-    inner: tuple[str, ...] = ()
+    inner: tuple[int | str, ...] = ()
     under: str = ""
     refs: list[Ref] = field(init=False)
     labels: list[Labels] = field(init=False)
@@ -326,9 +378,23 @@ class CallView:
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self.call.outputs or ()
 
-    def within(self, *keys: str, under: str = "") -> CallView:
+    def within(self, *keys: int | str, under: str = "") -> CallView:
         """The call as a layer inside the wrapper sees it."""
-        return replace(self, inner=(*self.inner, *keys), under=self.under + under)
+        found = replace(self, inner=(*self.inner, *keys), under=self.under + under)
+        found.labels, found.shapes = self.labels, self.shapes
+        return found
+
+    def at_each(self, axis: int) -> CallView:
+        """The call as a layer sees it that is called on each position of an axis."""
+
+        def rest(shape: tuple[Any, ...]) -> tuple[Any, ...]:
+            return shape[:axis] + shape[axis + 1 :]
+
+        outputs = tuple(replace(out, shape=rest(out.shape)) for out in self.outputs)
+        found = replace(self, call=replace(self.call, outputs=outputs))
+        found.labels = [rest(labels) for labels in self.labels]
+        found.shapes = [rest(shape) for shape in self.shapes]
+        return found
 
     def argument(self, name: str, position: int) -> Any:
         """An argument of the call; None where it is not given."""
@@ -354,14 +420,14 @@ class CallView:
             self.tracker.makers.setdefault(self.spec.id, label)
 
     def weight(
-        self, name: str, *labels: Label, makes: int | None = None, takes: int | None = None
+        self, name: str, *labels: Label, makes: int | None = None, takes: int | Sequence[int] = ()
     ) -> None:
         """Labels the axes of a weight, where the layer has it.
 
         Args:
             name: its name, without those of layers around it.
             makes: the axis along which the layer makes channels.
-            takes: the axis along which it takes them.
+            takes: the axis along which it takes them, summing up, or several.
         """
         index = self._find(name)
         if index is None:
@@ -370,6 +436,7 @@ class CallView:
         if len(labels) != len(variable.shape):
             raise Unknown(f"its weight '{variable.name}' has an unexpected shape")
         key = (self.spec.id, index)
+        sums = (takes,) if isinstance(takes, int) else takes
         before = self.tracker.axes.get(key)
         axes: list[Axis] = []
         for number, (label, size) in enumerate(zip(labels, variable.shape, strict=True)):
@@ -378,7 +445,7 @@ class CallView:
             if variable.shared is not None:
                 self.tracker.stop(label, f"'{self.path}' shares its weights with another layer")
             at = number - len(labels)
-            role: Role = "makes" if at == makes else "takes" if at == takes else "has"
+            role: Role = "makes" if at == makes else "takes" if at in sums else "has"
             if before is not None:
                 label = self.tracker.join(before[number].label, label)
             axes.append(Axis(label, role))
@@ -490,6 +557,9 @@ def reshaped(
             (x for x in old if isinstance(x, str)), f"it is tied to positions in '{view.path}'"
         )
         result: list[Label] = [fixed] * len(new)
+        for i in taken:
+            if shape[i] == 1:
+                view.tracker.limit(labels[i], f"'{view.path}' takes it for a single one")
         atoms = _merged(view, old, sizes)
         if atoms is not None and large:
             result[large[0]] = _divided(view, atoms, new[large[0]])
@@ -511,8 +581,8 @@ def _merged(
     label = labels[held[0]]
     assert not isinstance(label, str)
     lengths = [size or 0 for size in sizes]
-    shape = [len(label) if number == held[0] else 1 for number in range(len(lengths))]
-    return np.broadcast_to(label.reshape(shape), lengths).reshape(-1)
+    before, behind = math.prod(lengths[: held[0]]), math.prod(lengths[held[0] + 1 :])
+    return view.tracker.tiled(np.repeat(label, behind), before)
 
 
 def _divided(view: CallView, atoms: np.ndarray, size: int | None) -> np.ndarray:

@@ -122,9 +122,9 @@ class Channels:
         StructureError: the model's wiring is Python code.
     """
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: ModelGraph, outputs: bool = False) -> None:
         self.graph = graph
-        self.tracker = Tracker(graph).follow()
+        self.tracker = Tracker(graph, outputs).follow()
         self.number, self.reasons = self.tracker.channels()
         self.makers = {layer: self.number[a] for layer, a in self.tracker.makers.items()}
 
@@ -201,6 +201,28 @@ class Channels:
         found = np.unique(place[self.number[atoms]]).tolist()
         return [index for index in found if index >= 0]
 
+    # -- growing ---------------------------------------------------------------------------------
+
+    @cached_property
+    def bounds(self) -> dict[int, str]:
+        """Of which channels there cannot be more, and why."""
+        found = dict(self.reasons)
+
+        def note(numbers: np.ndarray, why: str) -> None:
+            for number in np.unique(numbers).tolist():
+                found.setdefault(number, why)
+
+        for layer, atoms in self.tracker.mixes:
+            path = self.graph.paths.get(layer)
+            note(self.number[atoms], f"'{path}' reckons with all of them together")
+        for atoms, why in self.tracker.limits:
+            note(self.number[atoms], why)
+        for a, b in self.tracker.ties:
+            # A copy is a run behind a run: where a run is none elsewhere, it would come between.
+            uneven = (a[1:] == a[:-1]) != (b[1:] == b[:-1])
+            note(self.number[a[1:][uneven]], "they stand in another order where they are tied")
+        return found
+
     # -- cutting ---------------------------------------------------------------------------------
 
     def cut(self, gone: np.ndarray) -> Cut:
@@ -212,9 +234,21 @@ class Channels:
         Raises:
             EditError: nothing would be left of an axis.
         """
+        return self.resized(np.where(gone, 0, 1))
+
+    def resized(self, times: np.ndarray, new: bool = False) -> Cut:
+        """What a model becomes where channels go, or are there several times.
+
+        Args:
+            times: for each number how often the channel is there then.
+            new: whether channels of their own stand in the places of copies.
+
+        Raises:
+            EditError: nothing would be left of an axis.
+        """
         kept: dict[tuple[LayerId, int], Kept] = {}
         for (layer, index), axes in self.tracker.axes.items():
-            stays = [self._staying(axis.label, gone) for axis in axes]
+            stays = [self._staying(axis.label, times, new) for axis in axes]
             if any(x is not None for x in stays):
                 if () in stays:
                     raise EditError(
@@ -223,9 +257,9 @@ class Channels:
                     )
                 kept[layer, index] = tuple(stays)
         settings = {
-            place: setting.make(lambda atoms: int((~gone[self.number[atoms]]).sum()))
+            place: setting.make(lambda atoms: int(times[self.number[atoms]].sum()))
             for place, setting in self.tracker.settings.items()
-            if any(self._staying(label, gone) is not None for label in self._counted(place))
+            if any(self._changes(label, times) for label in self._counted(place))
         }
         return Cut(kept, settings)
 
@@ -236,12 +270,25 @@ class Channels:
         for index in range(len(self.graph.layers[layer].variables or ())):
             yield from (axis.label for axis in self.tracker.axes.get((layer, index), ()))
 
-    def _staying(self, label: Label, gone: np.ndarray) -> tuple[int, ...] | None:
-        """The positions of an axis that stay; None: all of them."""
+    def _changes(self, label: Label, times: np.ndarray) -> bool:
+        return not isinstance(label, str) and bool((times[self.number[label]] != 1).any())
+
+    def _staying(self, label: Label, times: np.ndarray, new: bool) -> tuple[int, ...] | None:
+        """The positions of an axis that are there then, copies behind theirs; None: as they are."""
         if isinstance(label, str):
             return None
-        stays = ~gone[self.number[label]]
-        return None if stays.all() else tuple(np.flatnonzero(stays).tolist())
+        own = times[self.number[label]]
+        if (own == 1).all():
+            return None
+        if (own < 2).all():
+            return tuple(np.flatnonzero(own).tolist())
+        found: list[int] = []
+        starts = np.flatnonzero(np.append(True, label[1:] != label[:-1])).tolist()
+        for start, stop in zip(starts, [*starts[1:], len(label)], strict=True):
+            run, number = list(range(start, stop)), int(own[start])
+            copy = [-1] * len(run) if new else run
+            found += run * min(number, 1) + copy * (number - 1)
+        return tuple(found)
 
     def empties(self, gone: np.ndarray) -> list[np.ndarray]:
         """The channels of each axis of a weight of which nothing would be left."""

@@ -56,10 +56,6 @@ def _repeat(label: Label, times: int) -> Label:
     return label if isinstance(label, str) else np.repeat(label, times)
 
 
-def _tile(label: Label, times: int) -> Label:
-    return label if isinstance(label, str) else np.tile(label, times)
-
-
 def _only(view: CallView) -> Labels:
     """The labels of the one tensor that a layer takes."""
     if len(view.labels) != 1:
@@ -97,9 +93,11 @@ def _activation(view: CallView, label: Label, name: str = "activation") -> None:
     if given is None or (isinstance(given, str) and given in ELEMENTWISE):
         return
     shown = given if isinstance(given, str) else getattr(given, "__name__", "its activation")
-    view.stop(
-        label, f"the activation {shown} of '{view.path}' may reckon with all channels together"
-    )
+    why = f"the activation {shown} of '{view.path}' may reckon with all channels together"
+    if shown in ("softmax", "log_softmax"):
+        view.tracker.stop_within(view.spec.id, label, why)
+    else:
+        view.stop(label, why)
 
 
 @_for("Activation")
@@ -127,7 +125,8 @@ def _pass(view: CallView) -> Sequence[Labels]:
 def _softmax(view: CallView) -> Sequence[Labels]:
     labels = _only(view)
     for axis in _axes(view.config.get("axis", -1)):
-        view.stop(labels[axis], f"'{view.path}' makes all channels sum up to 1")
+        why = f"'{view.path}' makes all channels sum up to 1"
+        view.tracker.stop_within(view.spec.id, labels[axis], why)
     return [labels]
 
 
@@ -260,7 +259,7 @@ def _einsum_dense(view: CallView) -> Sequence[Labels]:
     view.weight(
         "kernel",
         *(known[letter] for letter in kernel),
-        takes=takes[-1] if takes else None,
+        takes=takes,
         makes=makes[-1] if makes else None,
     )
     bias = view.config.get("bias_axes")
@@ -337,7 +336,7 @@ def _convolution(view: CallView) -> Sequence[Labels]:
         view.counts("groups", taken)
     else:
         one = _alike_in_blocks(view, taken, groups)
-        out = np.tile(view.made(filters // groups), groups)
+        out = view.tracker.tiled(view.made(filters // groups), groups)
         view.weight("kernel", *window, one, out, takes=-2, makes=-1)
     view.weight("bias", out)
     view.counts("filters", out)
@@ -510,7 +509,7 @@ def _joined(view: CallView, axis: int) -> Labels:
         else:
             sizes = [shape[number] for shape in view.shapes]
             pairs = zip(labels, sizes, strict=True)
-            result = np.concatenate([view.tracker.positions(x, n or 0) for x, n in pairs])
+            result = view.tracker.beside([view.tracker.positions(x, n or 0) for x, n in pairs])
             view.mention("joins", result)
         found.append(result)
     return tuple(found)
@@ -519,6 +518,7 @@ def _joined(view: CallView, axis: int) -> Labels:
 # -- recurrent layers ----------------------------------------------------------------------------
 
 _GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
+_BY_CLASS = (*_GATES, "LayerScale")  # whose rules look at the class of the layer itself
 _CELLS = {f"{name}Cell": gates for name, gates in _GATES.items()}
 
 
@@ -532,11 +532,34 @@ def _recurrent(view: CallView) -> Sequence[Labels]:
 @_for("RNN")
 def _recurrent_of_cell(view: CallView) -> Sequence[Labels]:
     cell = view.config["cell"]
-    if cell.get("class_name") not in _CELLS or not _of_keras(cell):
-        raise Unknown("it is not known what its cell does with channels")
-    out = _cell(view.within("cell", "config"), _CELLS[cell["class_name"]])
+    inside = view.within("cell", "config")
+    if cell.get("class_name") == "StackedRNNCells" and _of_keras(cell):
+        if view.config.get("return_state") or len(view.labels) != 1:
+            raise Unknown("it hands states on")
+        out = view.labels[0][-1]
+        for number, each in enumerate(cell["config"]["cells"]):
+            name = each["config"]["name"]
+            one = inside.within("cells", number, "config", under=_under(view, name))
+            out = _cell(one, _gates_of(each), out)
+    else:
+        out = _cell(inside, _gates_of(cell))
     view.owns(out)
     return _run(view, out)
+
+
+def _gates_of(cell: Mapping[str, Any]) -> int:
+    if cell.get("class_name") not in _CELLS or not _of_keras(cell):
+        raise Unknown("it is not known what its cell does with channels")
+    return _CELLS[cell["class_name"]]
+
+
+def _under(view: CallView, name: str) -> str:
+    """What the names of the weights of a layer begin with that is somewhere inside."""
+    for variable in view.spec.variables or ():
+        before, found, _ = f"/{variable.name}".partition(f"/{name}/")
+        if found:
+            return (before + found)[1:]
+    raise Unknown(f"it is not known which weights are those of its '{name}'")
 
 
 @_for("Bidirectional")
@@ -557,18 +580,18 @@ def _bidirectional(view: CallView) -> Sequence[Labels]:
     if mode is None:
         view.owns(both)
         return each
-    out = np.concatenate(outs) if mode == "concat" else both
+    out = view.tracker.beside(outs) if mode == "concat" else both
     view.owns(out)
     return [(*each[0][:-1], out)]
 
 
-def _cell(view: CallView, gates: int) -> np.ndarray:
+def _cell(view: CallView, gates: int, taken: Label | None = None) -> np.ndarray:
     """Labels what a recurrent layer has: a unit has a column in each of its gates."""
-    taken = view.labels[0][-1]
+    taken = view.labels[0][-1] if taken is None else taken
     out = view.made(view.config["units"])
-    columns = _tile(out, gates)
+    columns = view.tracker.tiled(out, gates)
     view.weight("kernel", taken, columns, takes=-2, makes=-1)
-    view.weight("recurrent_kernel", out, columns)
+    view.weight("recurrent_kernel", out, columns, takes=-2)
     apart = gates == 3 and view.config.get("reset_after")  # a row for what it takes, one for itself
     view.weight("bias", *([_INSIDE, columns] if apart else [columns]))
     view.counts("units", out)
@@ -605,9 +628,9 @@ def _convolutional_recurrent(view: CallView) -> Sequence[Labels]:
     axis = 2 if config.get("data_format") == "channels_first" else rank - 1
     window = [_INSIDE] * (rank - 3)
     out = view.made(config["filters"])
-    columns = _tile(out, 4)
+    columns = view.tracker.tiled(out, 4)
     view.weight("kernel", *window, labels[axis], columns, takes=-2, makes=-1)
-    view.weight("recurrent_kernel", *window, out, columns)
+    view.weight("recurrent_kernel", *window, out, columns, takes=-2)
     view.weight("bias", columns)
     view.counts("filters", out)
     view.owns(out)
@@ -624,9 +647,13 @@ def _convolutional_recurrent(view: CallView) -> Sequence[Labels]:
 @_for("TimeDistributed")
 def _time_distributed(view: CallView) -> Sequence[Labels]:
     inner = view.config["layer"]
-    if inner.get("class_name") != "Dense" or not _of_keras(inner):
-        raise Unknown(f"it is not known what its {inner.get('class_name')} does with channels")
-    return _dense(view.within("layer", "config"))
+    kind = inner.get("class_name")
+    rule = _layers.get(kind)
+    if kind in _BY_CLASS or rule is None or not _of_keras(inner):
+        raise Unknown(f"it is not known what its {kind} does with channels")
+    time = _only(view)[1]
+    found = rule(view.within("layer", "config").at_each(1))
+    return [(labels[0], time, *labels[1:]) for labels in found]
 
 
 # -- attention -----------------------------------------------------------------------------------
@@ -667,7 +694,11 @@ def _attention(view: CallView) -> Sequence[Labels]:
     query, value, key = (*view.labels, view.labels[1])[:3]
     compared = view.tracker.join(query[-1], key[-1])
     for variable in view.spec.weights:
-        view.weight(variable.name, *[compared] * len(variable.shape))
+        view.weight(variable.name, *[compared] * len(variable.shape), takes=-1)
+    if not view.spec.cls.__name__.startswith("Additive"):
+        view.tracker.limit(compared, f"'{view.path}' multiplies it with another and sums up")
+    elif not view.spec.weights:
+        view.tracker.limit(compared, f"'{view.path}' sums it up without weights")
     _no_time(view, query, value, key)
     return [(*query[:-1], value[-1])]
 
@@ -766,7 +797,9 @@ def _op_softmax(view: CallView) -> Sequence[Labels]:
     labels = _only(view)
     axis = view.spec.prototype.axis
     over = labels if axis is None else [labels[i] for i in _axes(axis)]
-    view.stop_all(over, f"'{view.path}' makes all channels sum up to 1")
+    for label in over:
+        why = f"'{view.path}' makes all channels sum up to 1"
+        view.tracker.stop_within(view.spec.id, label, why)
     return [labels]
 
 
@@ -796,6 +829,8 @@ def _op_squeeze(view: CallView) -> Sequence[Labels]:
         if axis is None
         else {i % len(shape) for i in _axes(axis)}
     )
+    for i in gone:
+        view.tracker.limit(labels[i], f"'{view.path}' takes it for a single one")
     return [tuple(label for i, label in enumerate(labels) if i not in gone)]
 
 
@@ -847,3 +882,82 @@ def _op_reshape(view: CallView) -> Sequence[Labels]:
         raise Unknown("its new shape is not known")
     view.sets("newshape", after, lambda count: _resized(target, after, count))
     return [after]
+
+
+@_for_ops("Pad")
+def _op_pad(view: CallView) -> Sequence[Labels]:
+    """Axes that are not padded go on; of others, nothing may go."""
+    labels = _only(view)
+    widths = list(view.spec.prototype.pad_width)
+    widths = widths * len(labels) if len(widths) == 1 else widths
+    found: list[Label] = []
+    for label, width in zip(labels, widths, strict=True):
+        padded = any(width)
+        if padded:
+            view.stop(label, f"'{view.path}' pads it")
+        found.append(_positions(view) if padded else label)
+    return [tuple(found)]
+
+
+@_for_ops("Split")
+def _op_split(view: CallView) -> Sequence[Labels]:
+    labels = _only(view)
+    op = view.spec.prototype
+    axis = op.axis % len(labels)
+    label, each = labels[axis], [out.shape[axis] for out in view.outputs]
+    pieces: list[Label] = [label] * len(each)
+    if not isinstance(label, str):
+        ends = np.cumsum([size or 0 for size in each])[:-1].tolist()
+        parts = np.split(label, ends)
+        pieces = list(parts)
+
+        def make(count: Count) -> Any:
+            sizes = [count(part) for part in parts]
+            given = op.indices_or_sections
+            alike = isinstance(given, int) and len(set(sizes)) == 1
+            return given if alike else tuple(np.cumsum(sizes)[:-1].tolist())
+
+        view.sets("indices_or_sections", (label,), make)
+    return [(*labels[:axis], piece, *labels[axis + 1 :]) for piece in pieces]
+
+
+@_for_ops("Matmul")
+def _op_matmul(view: CallView) -> Sequence[Labels]:
+    each, shapes = _operands(view)
+    (a, b), (left, right) = each, shapes
+    if len(a) != len(b) or len(a) < 2:
+        raise Unknown("it multiplies tensors of different ranks")
+    _summed(view, a[-1], b[-2])
+    around = _broadcast(view, [a[:-2], b[:-2]], [left[:-2], right[:-2]]) if len(a) > 2 else ()
+    return [(*around, a[-2], b[-1])]
+
+
+@_for_ops("Einsum")
+def _op_einsum(view: CallView) -> Sequence[Labels]:
+    each, shapes = _operands(view)
+    equation = view.spec.prototype.subscripts.replace(" ", "")
+    taken, _, given = equation.partition("->")
+    terms = taken.split(",")
+    if "->" not in equation or "." in equation or any(len(set(t)) < len(t) for t in terms):
+        raise Unknown(f"its equation {equation!r} is not one that can be followed")
+    known: dict[str, Label] = {}
+    sizes: dict[str, int | None] = {}
+    for term, labels, shape in zip(terms, each, shapes, strict=True):
+        for letter, label, size in zip(term, labels, shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                raise Unknown("it spreads an axis over others")
+            if letter in known and letter in given:
+                known[letter] = view.tracker.join(known[letter], label)
+            elif letter in known:
+                known[letter] = _summed(view, known[letter], label)
+            else:
+                known[letter] = label
+    for letter in known.keys() - set(given):
+        _summed(view, known[letter], known[letter])
+    return [tuple(known[letter] for letter in given)]
+
+
+def _summed(view: CallView, a: Label, b: Label) -> Label:
+    """The label of axes that are multiplied with each other and summed up."""
+    view.tracker.limit(a, f"'{view.path}' multiplies it with another and sums up")
+    return view.tracker.join(a, b)

@@ -2,7 +2,9 @@
 
 from .base import Edit, read_edit
 from .flags import Freeze, FreezeUpTo, Unfreeze
+from .folding import FoldBatchnorm
 from .group import Transaction
+from .growing import GrowChannels, GrowOutputs
 from .layers import Configure, Duplicate, Move
 from .pruning import PruneChannels
 from .regions import Extract, Inline, Nest, ReplaceBetween
@@ -20,8 +22,11 @@ __all__ = [
     "Duplicate",
     "Edit",
     "Extract",
+    "FoldBatchnorm",
     "Freeze",
     "FreezeUpTo",
+    "GrowChannels",
+    "GrowOutputs",
     "Inline",
     "Insert",
     "MapWeights",

@@ -46,6 +46,7 @@ class Report:
     dropped: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
     matched: list[tuple[Target, tuple[str, ...]]] = field(default_factory=list)
 
@@ -68,8 +69,9 @@ class NewValues:
 class Workspace:
     """A graph in the making. An edit changes it here; the editor adopts it whole or not at all.
 
-    `look` tells the latest value of a variable, `make` makes a model with such values, and `settings`
-    are what the model was compiled with: for edits that depend on them.
+    `look` tells the latest value of a variable, `draw` lets a layer have such values where it has none
+    yet, `make` makes a model with them, and `settings` are what the model was compiled with: for edits
+    that depend on them.
     """
 
     graph: ModelGraph
@@ -78,6 +80,7 @@ class Workspace:
     report: Report = field(default_factory=Report)
     values: list[NewValues] = field(default_factory=list)
     look: Callable[[ModelGraph, LayerId, int], np.ndarray] | None = None
+    draw: Callable[[ModelGraph, LayerId], None] | None = None
     make: Callable[[ModelGraph], Built] | None = None
     settings: Mapping[str, Any] | None = None
 
@@ -89,6 +92,12 @@ class Workspace:
         """
         assert self.look is not None
         return self.look(self.graph, layer, index)
+
+    def need_values(self, layers: Iterable[LayerId]) -> None:
+        """Lets layers that would draw values later draw them now, as others are reckoned from these."""
+        assert self.draw is not None
+        for layer in dict.fromkeys(layers):
+            self.draw(self.graph, layer)
 
     def model(self, graph: ModelGraph) -> Built:
         """A model of its own for a graph of these layers, with their latest values, to try out."""
@@ -455,6 +464,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "factor": (lambda v: _is_number(v), "a number"),
     "weight": (lambda v: v is None or isinstance(v, str), "a text"),
     "flag": (lambda v: isinstance(v, bool), "true or false"),
+    "outputs": (lambda v: isinstance(v, bool), "true or false"),
     "call": (lambda v: v is None or _is_int(v), "a whole number"),
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
@@ -468,6 +478,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "multiple_of": (lambda v: _is_int(v), "a whole number"),
     "scope": (lambda v: v in ("layer", "global"), "'layer' or 'global'"),
     "seed": (lambda v: v is None or _is_int(v), "a whole number"),
+    "size": (lambda v: _is_int(v), "a whole number"),
+    "init": (lambda v: v in ("function_preserving", "random"), "'function_preserving' or 'random'"),
+    "noise": (lambda v: _is_number(v), "a number"),
+    "output": (lambda v: v is None or isinstance(v, str) or _is_int(v), "a text or a whole number"),
     "kept": (lambda v: v is None or _is_kept(v), "an object of the channels that stay"),
     "weights": (lambda v: v in ("match", "slice", "none"), "'match', 'slice' or 'none'"),
     "on_mismatch": (lambda v: v in ("error", "reinit", "slice"), "'error', 'reinit' or 'slice'"),

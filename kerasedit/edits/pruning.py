@@ -21,11 +21,12 @@ from ..compress.scores import (
     together,
 )
 from ..errors import EditError, StructureError, TargetError
-from ..graph.model_graph import Entry, LayerId, LayerSpec, Place
+from ..graph.model_graph import LayerId
 from ..names import listed
-from ..targets import Target, is_many, select, target_text
+from ..targets import Target, is_many, target_text
 from ..views import count_params
 from .base import Edit, Workspace, Writer
+from .channels import makers_named, resize
 
 Scope = Literal["layer", "global"]
 Indexes = Sequence[int] | Mapping[str, Sequence[int]]
@@ -53,6 +54,7 @@ class PruneChannels(Edit):
     scope: Scope = "layer"
     seed: int | None = None
     expect: int | None = None
+    outputs: bool = False
     data: Any = field(default=None, compare=False)
     kept: Mapping[str, Mapping[str, Any]] | None = field(default=None, compare=False)
 
@@ -69,7 +71,7 @@ class PruneChannels(Edit):
     def settled(self, work: Workspace) -> PruneChannels:
         """The edit with the channels that stay, by the weights as they are now."""
         self._check()
-        channels = Channels(work.graph)
+        channels = Channels(work.graph, self.outputs)
         if self.kept is not None and self._fits(channels):
             return self
         gone = self._chosen(work, channels)
@@ -119,7 +121,7 @@ class PruneChannels(Edit):
         return True
 
     def _chosen(self, work: Workspace, channels: Channels) -> np.ndarray:
-        layers = self._layers(work, channels)
+        layers = makers_named(work, channels, self.target, channels.reasons, "go")
         if self.drop is not None or self.keep is not None:
             return self._numbered(channels, layers)
         named = np.zeros(len(channels.number), bool)
@@ -142,48 +144,6 @@ class PruneChannels(Edit):
             return choose(self.fraction)
         total = count_params(work.graph, work.graph.root)
         return by_params(channels, total, self.params, choose)
-
-    def _layers(self, work: Workspace, channels: Channels) -> list[LayerId]:
-        """The layers that the target names whose channels can go.
-
-        Raises:
-            TargetError: a layer that is named has no channels of its own, or none of many has.
-            StructureError: the channels of one that is named have to stay.
-        """
-        found = select(work.graph, self.target)
-        many = is_many(self.target)
-        usable: list[LayerId] = []
-        reasons: list[str] = []
-        for entry in found:
-            reason = self._refusal(work, channels, entry)
-            if not reason:
-                usable.append(entry.layer)
-            elif not many:
-                raise (StructureError if entry.layer in channels.makers else TargetError)(reason)
-            else:
-                reasons.insert(0 if entry.layer in channels.makers else len(reasons), reason)
-        if not usable:
-            more = f" {reasons[0]}" if reasons else ""
-            raise TargetError(
-                f"{target_text(self.target)} names no layer whose channels can go.{more}"
-            )
-        return list(dict.fromkeys(usable))
-
-    def _refusal(self, work: Workspace, channels: Channels, entry: Entry) -> str:
-        """Why channels of a layer cannot go, if so."""
-        numbers = channels.makers.get(entry.layer)
-        spec = work.spec(entry.layer)
-        if spec.net is not None:
-            return f"'{entry.path}' is a model: name the layers inside it, '{entry.path}/**'."
-        if numbers is None:
-            return (
-                f"'{entry.path}' ({spec.cls.__name__}) makes no channels of its own. Name the layer "
-                "that makes them; ed.channel_groups() lists those."
-            )
-        reasons = [channels.reasons.get(number) for number in np.unique(numbers).tolist()]
-        if None in reasons:
-            return ""
-        return f"The channels of '{entry.path}' cannot go: {reasons[0]}."
 
     def _numbered(self, channels: Channels, layers: list[LayerId]) -> np.ndarray:
         """The channels that go by the numbers that were given."""
@@ -263,18 +223,11 @@ class PruneChannels(Edit):
             self.settled(work).apply(work)
             return
         work.find(self.target, self.expect)
-        channels = Channels(work.graph)
+        channels = Channels(work.graph, self.outputs)
         gone = self._gone(channels)
         if not gone.any():
             return
-        cut = channels.cut(gone)
-        changed: dict[LayerId, dict[Place, Any]] = {}
-        for (layer, place), value in cut.settings.items():
-            changed.setdefault(layer, {})[place] = value
-        specs = [_configured(work.spec(layer), values) for layer, values in changed.items()]
-        work.graph = work.graph.with_layers(*specs)
-        work.touch(*changed)
-        work.infer("error", cut.kept)
+        resize(work, channels.cut(gone))
 
     def _gone(self, channels: Channels) -> np.ndarray:
         gone = np.zeros(len(channels.number), bool)
@@ -291,7 +244,7 @@ class PruneChannels(Edit):
         if not self.kept:
             return self
         keep = {path: list(own["keep"]) for path, own in self.kept.items()}
-        return PruneChannels(tuple(keep), keep=keep, kept=self.kept)
+        return PruneChannels(tuple(keep), keep=keep, outputs=self.outputs, kept=self.kept)
 
     def _argument(self, name: str, value: Any, required: bool, write: Writer) -> str:
         if name in ("data", "kept"):
@@ -325,25 +278,3 @@ def _chosen_of(path: str, indexes: Sequence[int], count: int) -> np.ndarray:
             )
         chosen[index] = True
     return chosen
-
-
-def _configured(spec: LayerSpec, values: Mapping[Place, Any]) -> LayerSpec:
-    """A layer with other arguments, also those of a layer inside it."""
-    if spec.kind == "op":
-        given = {str(name): value for (name,), value in values.items()}
-        prototype = type(spec.prototype).from_config({**spec.prototype.get_config(), **given})
-        return replace(spec, prototype=prototype)
-    config = dict(spec.config or {})
-    for place, value in values.items():
-        _put(config, place, value)
-    return replace(spec, config=config)
-
-
-def _put(config: dict[Any, Any], place: Place, value: Any) -> None:
-    """Sets what stands at a place; dictionaries on the way are copied."""
-    key, *rest = place
-    if not rest:
-        config[key] = value
-        return
-    config[key] = dict(config[key])
-    _put(config[key], tuple(rest), value)

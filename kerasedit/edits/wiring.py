@@ -412,7 +412,7 @@ class RemoveOutput(Edit):
     def apply(self, work: Workspace) -> None:
         root = work.graph.root
         draft = work.draft_of(root)
-        doomed = self._places(work, work.graph.net)
+        doomed = output_places(work, self.target, self.expect)
         refs = list(iter_refs(draft.outputs))
         if len(doomed) == len(refs):
             names = ", ".join(f"'{name}'" for name in output_keys(work.graph.net))
@@ -426,21 +426,27 @@ class RemoveOutput(Edit):
         work.adopt(root, draft)
         work.infer("error")
 
-    def _places(self, work: Workspace, net: Network) -> set[int]:
-        """The numbers of the outputs that are meant: by name or key, else by layer."""
-        keys = output_keys(net)
-        if isinstance(self.target, str) and self.expect in (None, 1):
-            named = {i for i, key in enumerate(keys) if f"{key}/".startswith(f"{self.target}/")}
-            if named:
-                return named
-        layers = [net.by_id[ref.call].layer for ref in net.output_refs]
-        entry = work.find_one(self.target, self.expect)
-        found = {i for i, layer in enumerate(layers) if layer == entry.layer}
-        if not found or entry.owner != work.graph.root:
-            names = dict.fromkeys((*keys, *(work.spec(layer).name for layer in layers)))
-            shown = ", ".join(f"'{name}'" for name in names)
-            raise TargetError(f"'{entry.path}' is no output of the model. Its outputs are {shown}.")
-        return found
+
+def output_places(work: Workspace, target: Target, expect: int | None = None) -> set[int]:
+    """The numbers of the model's outputs that are meant: by name or key, else by layer.
+
+    Raises:
+        TargetError: there is no such output.
+    """
+    net = work.graph.net
+    keys = output_keys(net)
+    if isinstance(target, str) and expect in (None, 1):
+        named = {i for i, key in enumerate(keys) if f"{key}/".startswith(f"{target}/")}
+        if named:
+            return named
+    layers = [net.by_id[ref.call].layer for ref in net.output_refs]
+    entry = work.find_one(target, expect)
+    found = {i for i, layer in enumerate(layers) if layer == entry.layer}
+    if not found or entry.owner != work.graph.root:
+        names = dict.fromkeys((*keys, *(work.spec(layer).name for layer in layers)))
+        shown = ", ".join(f"'{name}'" for name in names)
+        raise TargetError(f"'{entry.path}' is no output of the model. Its outputs are {shown}.")
+    return found
 
 
 def output_keys(net: Network) -> tuple[str, ...]:

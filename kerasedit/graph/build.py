@@ -44,6 +44,11 @@ class LayerState:
     values: tuple[Any, ...] = ()
     assets: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def known(self) -> bool:
+        """Whether all values are there, none to be drawn yet."""
+        return not any(value is None or isinstance(value, Overlap) for value in self.values)
+
 
 Supply = Callable[[LayerId], LayerState | None]
 
@@ -401,7 +406,7 @@ def overlaid(value: Any, part: Overlap) -> np.ndarray:
 
 
 def some_of(value: Any, kept: Kept) -> Any:
-    """What stays of a value; of one of which only a leading part is meant, of that part."""
+    """What is taken of a value; of one of which only a leading part is meant, of that part."""
     if isinstance(value, Overlap):
         known = tuple(map(min, value.limit, value.value.shape))
         part = tuple(
@@ -417,4 +422,5 @@ def some_of(value: Any, kept: Kept) -> Any:
     for axis, own in enumerate(kept):
         if own is not None:
             array = np.take(array, own, axis)
+            array[(slice(None),) * axis + (np.asarray(own, int) < 0,)] = 0
     return keras.ops.convert_to_tensor(array)

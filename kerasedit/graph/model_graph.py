@@ -9,10 +9,12 @@ old one, so undo is going back to the previous object.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
 
 LayerId = int
 CallId = int
@@ -77,18 +79,26 @@ class Origin:
     """Where a variable of a new layer takes its value from: a variable of an earlier layer.
 
     With `overlap`, only the part that both shapes share is taken and the rest starts fresh. `kept`
-    has the positions, ascending, that are taken of each axis; None for all of it.
+    has the positions that are taken of each axis, one several times perhaps and -1 for a new one
+    (zeros); None for all of it. `make` reckons the value from that, and from the variables of `also`.
     """
 
     layer: LayerId
     index: int
     overlap: bool = False
     kept: Kept | None = None
+    make: Callable[..., np.ndarray] | None = None
+    also: tuple[Origin, ...] = ()
 
     @property
     def whole(self) -> bool:
         """Whether the value is taken over as it is."""
-        return not self.overlap and self.kept is None
+        return not self.overlap and self.kept is None and self.make is None
+
+    @property
+    def sources(self) -> tuple[Origin, ...]:
+        """This one and those that the value is reckoned from beside it."""
+        return (self, *self.also)
 
 
 @dataclass(frozen=True)
@@ -346,7 +356,9 @@ class ModelGraph:
             needed.add(layer_id)
             spec = self.layers[layer_id]
             waiting.extend(
-                origin.layer for origin in (*spec.origins.values(), *(spec.heritage or ()))
+                origin.layer
+                for first in (*spec.origins.values(), *(spec.heritage or ()))
+                for origin in first.sources
             )
             if spec.twin is not None:
                 waiting.append(spec.twin)

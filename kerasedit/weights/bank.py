@@ -82,10 +82,11 @@ class Bank:
             self.key(origin.layer, origin.index) in keys
             for layer_id, spec in graph.layers.items()
             if self._owner(layer_id) is None and layer_id not in self._kept
-            for origin in (
+            for first in (
                 *spec.origins.values(),
                 *(Origin(spec.twin, i) for i, _ in enumerate(spec.variables or ()) if spec.twin),
             )
+            for origin in first.sources
         )
 
     def value(self, layer_id: LayerId, index: int) -> Any | None:
@@ -139,6 +140,16 @@ class Bank:
         return replace(state, values=tuple(values))
 
     def _inherited(self, graph: ModelGraph, origin: Origin) -> Any | None:
+        """The value that a variable starts with; None where it is not known yet."""
+        if origin.make is None:
+            return self._taken(graph, origin)
+        found = [self._taken(graph, each) for each in origin.sources]
+        if any(value is None or isinstance(value, Overlap) for value in found):
+            return None
+        arrays = map(keras.ops.convert_to_numpy, found)
+        return keras.ops.convert_to_tensor(origin.make(*arrays))
+
+    def _taken(self, graph: ModelGraph, origin: Origin) -> Any | None:
         known = self._known(origin.layer)
         spec = graph.layers[origin.layer]
         variable = (spec.variables or ())[origin.index]
@@ -179,7 +190,7 @@ class Bank:
             return found
         spec = graph.layers.get(key[0])
         origin = spec.origins.get(key[1]) if spec is not None else None
-        if origin is None or origin.overlap:
+        if origin is None or origin.overlap or origin.also:
             return None
         found = self.slots_for(graph, self.key(origin.layer, origin.index))
         if found is None or origin.kept is None:

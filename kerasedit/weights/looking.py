@@ -129,7 +129,9 @@ def source_variables(editor: Editor, entry: Entry) -> dict[str, Any]:
     for index, origin in spec.origins.items():
         variable = _inherited(editor, origin)
         if variable is not None and spec.variables is not None:
-            found[spec.variables[index].name] = variable
+            name = spec.variables[index].name
+            if not origin.also or variable.name == name:  # a bias may be reckoned from a kernel
+                found[name] = variable
     return found
 
 

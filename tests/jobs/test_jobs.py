@@ -275,6 +275,10 @@ def test_add_output_classes_without_losing_the_old_ones() -> None:
     assert same(bias[:4], model.get_layer("classes").get_weights()[1])
     np.testing.assert_allclose(predict(ed.model)[:, :4], old, rtol=1e-5, atol=1e-6)
     ed.model.fit(PICTURES, np.array([0, 4, 5]), verbose=0)  # still compiled
+    ed.undo().grow_outputs(2, seed=1)
+    assert same(ed.model.get_layer("classes").get_weights()[0][:, :4], kernel[:, :4])
+    np.testing.assert_allclose(predict(ed.model)[:, :4], old, rtol=1e-5, atol=1e-6)
+    ed.model.fit(PICTURES, np.array([0, 4, 5]), verbose=0)
 
 
 def test_join_two_models_whose_layer_names_collide() -> None:

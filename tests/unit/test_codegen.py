@@ -199,6 +199,13 @@ EDITS: dict[str, Callable[[Editor], Any]] = {
     "reinitialize": lambda ed: ed.reinitialize("b"),
     "prune_channels": lambda ed: ed.prune_channels("*", fraction=0.4, criterion="geometric_median"),
     "prune_channels by numbers": lambda ed: ed.prune_channels("b", drop=[0, 3]),
+    "grow_channels": lambda ed: ed.grow_channels("*", 7),
+    "grow_channels at random": lambda ed: ed.grow_channels("a", 7, init="random").grow_channels(
+        "b", 9, noise=0.1
+    ),
+    "grow_outputs": lambda ed: ed.grow_outputs(3, seed=5),
+    "grow_outputs by any seed": lambda ed: ed.grow_outputs(1),
+    "fold_batchnorm": lambda ed: ed.fold_batchnorm(),
     "freeze": lambda ed: ed.freeze("a", "norm"),
     "unfreeze": lambda ed: ed.freeze("**").unfreeze(layers.Dense),
     "freeze_up_to": lambda ed: ed.freeze_up_to("b"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from kerasedit.differences.distance import distance
 from kerasedit.errors import ModelFileError
 from tests import models
 from tests.models import ZOO, data, fingerprint, scramble
+from tests.pages import check_page
 
 OBJECTS = {cls.__name__: cls for cls in (models.Subclassed, models.OwnStep, models.OwnSequential)}
 
@@ -1010,16 +1009,4 @@ def test_the_documentation_shows_what_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    page = Path(__file__).parents[2] / "docs" / "diff.md"
-    blocks = re.findall(r"```(python|text)\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    space: dict[str, Any] = {}
-    printed, checked = "", 0
-    for language, block in blocks:
-        if language == "python":
-            with contextlib.redirect_stdout(io.StringIO()) as output:
-                exec(block, space)
-            printed = output.getvalue()
-        else:
-            assert printed == block
-            checked += 1
-    assert checked >= 3
+    assert check_page("diff.md") >= 3

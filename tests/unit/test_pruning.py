@@ -52,7 +52,7 @@ def test_to_single_channels(name: str) -> None:
     source = make()
     ed = Editor(source).prune_channels("**", fraction=0.999)
     check_pruned(source, ed.model, batch())
-    if name not in ("grouped", "reshaped"):  # one of each group, of a row
+    if name not in ("grouped", "reshaped", "raw_products"):  # one of each group, of a row, a part
         assert all(g.channels == 1 for g in ed.channel_groups() if g.prunable)
 
 
@@ -116,6 +116,9 @@ def test_channels_first() -> None:
         ("states", [("enc", "dec"), ("gru",)]),
         ("both_ways", [("concat",), ("sum",), ("mul",)]),
         ("dense", [("a",), ("b",)]),
+        ("each_frame", [("a", "dw"), ("lstm",)]),
+        ("stacked_cells", [("a",), ("stack",), ("single",)]),
+        ("raw_products", [("q", "k"), ("v",), ("l", "r"), ("gated",), ("parts",), ("c",), ("d",)]),
     ],
 )
 def test_which_layers_are_tied(name: str, makers: list[tuple[str, ...]]) -> None:
@@ -511,6 +514,45 @@ def test_a_recipe_on_a_wider_model_chooses_anew() -> None:
     again = ed.recipe().apply(wider)
     assert [again.model.get_layer(n).units for n in "ab"] == [10, 6]
     check_pruned(wider, again.model, data(3, 4))
+
+
+# -- outputs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["linear", "sigmoid", "softmax"])
+def test_outputs_are_cut_when_asked(activation: str) -> None:
+    """Of a softmax there, the classes that are left share what all had."""
+    x = keras.Input((4,))
+    h = layers.Dense(6, activation="relu", name="a")(x)
+    source = distinct(keras.Model(x, layers.Dense(5, activation=activation, name="top")(h)))
+    refused(
+        Editor(source), StructureError, "it reaches the output 'top'",
+        lambda ed: ed.prune_channels("top", drop=[1]),
+    )  # fmt: skip
+    batch, keep = data(3, 4), [0, 2, 4]
+    ed = Editor(source).prune_channels("top", drop=[1, 3], outputs=True)
+    assert ed.model.output_shape == (None, 3)
+    wanted = out(source, batch)[0][:, keep]
+    if activation == "softmax":
+        wanted = wanted / wanted.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(out(ed.model, batch)[0], wanted, rtol=1e-5)
+    again = Recipe.from_json(ed.recipe().to_json()).apply(source)
+    assert same(again.model.get_weights(), ed.model.get_weights())
+    ed = Editor(source).prune_channels("*", fraction=0.5, outputs=True)
+    assert ed.model.output_shape == (None, 2) or ed.model.output_shape == (None, 3)
+
+
+def test_a_softmax_inside_stays_whole() -> None:
+    """Also where outputs are cut, and what it makes does not reach one."""
+    x = keras.Input((4,))
+    h = layers.Dense(6, activation="softmax", name="a")(x)
+    h = layers.Softmax()(layers.Dense(6, name="b")(h))
+    h = ops.softmax(layers.Dense(5, name="top")(h))
+    ed = Editor(distinct(keras.Model(x, h)))
+    for name in "ab":
+        with pytest.raises(StructureError, match=r"softmax of 'a'|makes all channels sum up to 1"):
+            ed.prune_channels(name, drop=[0], outputs=True)
+    assert ed.prune_channels("top", keep=[0, 3], outputs=True).model.output_shape == (None, 2)
 
 
 # -- bad input -----------------------------------------------------------------------------------

@@ -108,8 +108,12 @@ EDITS: dict[str, tuple[str, Callable[[Editor], Any]]] = {
     "duplicate": ("cnn", lambda ed: ed.duplicate("block2_conv").duplicate("block3_conv",
                                                                           weights=False)),
     "extract": ("cnn", lambda ed: ed.extract("block2_conv", "block4_relu")),
+    "fold_batchnorm": ("cnn", lambda ed: ed.fold_batchnorm()),
     "freeze": ("nested", lambda ed: ed.freeze("backbone/*", "head")),
     "freeze_up_to": ("cnn", lambda ed: ed.freeze_up_to("block3_bn")),
+    "grow_channels": ("cnn", lambda ed: ed.grow_channels("block1_*", 7).grow_channels(
+        "block2_conv", 6, noise=0.1).grow_channels("block3_conv", 5, init="random")),
+    "grow_outputs": ("cnn", lambda ed: ed.grow_outputs(2)),
     "inline": ("nested", lambda ed: ed.inline("backbone")),
     "insert": ("cnn", lambda ed: ed.insert(layers.BatchNormalization(), after="block*_conv")),
     "map_weights": ("cnn", lambda ed: ed.map_weights("block?_conv", np.tanh, "kernel")),
