@@ -188,7 +188,10 @@ class _Search:
             else:
                 yield self._skipped(f"remove '{entry.path}'", [entry.path], why)
         for edit, paths in waiting.items():
-            yield self._task(edit, paths, f"remove the branch of {_names(paths)}")
+            name = f"remove the branch of {_names(paths)}"
+            if paths == [edit.target]:  # the merge itself can go, and with it a way around
+                name = f"remove '{edit.target}' but for its input {edit.keep}"
+            yield self._task(edit, paths, name)
 
     def _branches(self) -> list[tuple[Remove, set[str]]]:
         """What can go with a merge: the edit that does it, and all layers that then are gone."""
@@ -316,10 +319,9 @@ class Score:
         if self.train is not None:
             x, y = self.train
             model.fit(x, y, epochs=self.epochs, batch_size=self.batch_size, verbose=0)  # pyright: ignore
-        # Each copy is run once: to trace it first would take longer than that.
-        model.run_eagerly = len(keras.tree.flatten(self.x)[0]) <= _FEW * self.batch_size
+        self._get_ready(model)
         if self.y is None:
-            return {DISTANCE: distance(self.reference, self._outputs(model))}
+            return {DISTANCE: distance(self.reference, self.outputs(model))}
         if self.metric is None or (isinstance(self.metric, str) and model.compiled):
             found: dict[str, float] = model.evaluate(
                 self.x,
@@ -333,9 +335,15 @@ class Score:
         outputs = model.predict(self.x, batch_size=self.batch_size, verbose=0)  # pyright: ignore
         return {str(self.primary): measured(self.metric, self.y, outputs)}
 
-    def _outputs(self, model: keras.Model) -> tuple[np.ndarray, ...]:
+    def outputs(self, model: keras.Model) -> tuple[np.ndarray, ...]:
+        """What a model puts out, as a flat list of arrays."""
+        self._get_ready(model)
         outputs = model.predict(self.x, batch_size=self.batch_size, verbose=0)  # pyright: ignore
         return tuple(keras.tree.flatten(outputs))
+
+    def _get_ready(self, model: keras.Model) -> None:
+        """Each copy is run once: to trace it first would take longer than to run a few batches."""
+        model.run_eagerly = len(keras.tree.flatten(self.x)[0]) <= _FEW * self.batch_size
 
 
 def _score(
@@ -376,7 +384,7 @@ def _score(
                 f"The model does not take x=. Keras said: {reason(problem)}"
             ) from problem
     found = Score(x, y, (), train, epochs, metric, batch_size)
-    return replace(found, reference=found._outputs(editor.model)) if y is None else found
+    return replace(found, reference=found.outputs(editor.model)) if y is None else found
 
 
 def _arrays(name: str, given: Any) -> Any:

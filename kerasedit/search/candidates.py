@@ -17,6 +17,7 @@ from ..edits import Edit, Transaction
 from ..errors import EditError
 from ..graph.model_graph import ModelGraph, map_refs
 from ..recipe import Recipe, classes_of, recipe_of
+from .trial import seeded
 
 BASELINE = "(unedited)"
 
@@ -69,7 +70,8 @@ def tasks_of(candidates: Any, editor: Editor, seed: int | None) -> list[Task]:
     for name, candidate in _named(candidates):
         _check(name, candidate)
         try:
-            recipe, objects = _recipe(candidate, editor)
+            with seeded(seed):
+                recipe, objects = _recipe(candidate, editor)
         except Exception as problem:  # of a function of the user's
             text = str(problem) if isinstance(problem, EditError) else repr(problem)
             found.append(Task(name or _words(candidate), seed=seed, problem=text))
@@ -88,7 +90,7 @@ def _named(candidates: Any) -> list[tuple[str, Any]]:
         if wrong:
             raise EditError(f"{wrong[0]!r:.80} cannot be the name of a candidate.")
         return list(candidates.items())
-    if isinstance(candidates, (Edit, Recipe)) or callable(candidates):
+    if isinstance(candidates, (Edit, Recipe)) or _is_function(candidates):
         return [("", candidates)]
     if isinstance(candidates, str) or not isinstance(candidates, Iterable):
         raise EditError(
@@ -101,13 +103,18 @@ def _named(candidates: Any) -> list[tuple[str, Any]]:
 def _check(name: str, candidate: Any) -> None:
     parts = candidate if isinstance(candidate, (list, tuple)) else [candidate]
     for part in parts:
-        single = part is candidate and (isinstance(part, Recipe) or callable(part))
+        single = part is candidate and (isinstance(part, Recipe) or _is_function(part))
         if not (isinstance(part, Edit) or single):
             where = f"The candidate '{name}'" if name else "A candidate"
             raise EditError(
                 f"{where} is an edit, a recipe, a list of edits or a function that edits an editor, "
                 f"not {part!r:.80}."
             )
+
+
+def _is_function(candidate: Any) -> bool:
+    """Whether a candidate is a function of an editor; models and classes can be called, too."""
+    return callable(candidate) and not isinstance(candidate, (keras.Layer, type))
 
 
 def _recipe(candidate: Any, editor: Editor) -> tuple[Recipe, dict[str, Any]]:
@@ -170,17 +177,19 @@ def objects_for(editor: Editor) -> dict[str, Any]:
 
     Keras finds what is in a module that can be imported; what a notebook defines has to be sent.
     """
-    found: dict[str, Any] = {}
+    specs = editor.graph.layers.values()
+    settings = keras.tree.flatten(list((_keras.compile_settings(editor.source) or {}).values()))
+    things = [spec.cls for spec in specs if not spec.cls.__module__.startswith("keras.")]
+    things += [
+        thing
+        for thing in (*settings, *map(type, settings))
+        if _is_local(thing) and hasattr(thing, "__name__")
+    ]
+    found = {keras.saving.get_registered_name(thing): thing for thing in things}
+    named = json.dumps([spec.config for spec in specs], default=repr)
     for name, thing in keras.saving.get_custom_objects().items():
-        if _is_local(thing):
+        if _is_local(thing) and json.dumps(name) in named:
             found[name] = thing
-    for spec in editor.graph.layers.values():
-        if not spec.cls.__module__.startswith("keras."):
-            found[keras.saving.get_registered_name(spec.cls)] = spec.cls
-    settings = _keras.compile_settings(editor.source) or {}
-    for thing in keras.tree.flatten(list(settings.values())):
-        if callable(thing) and hasattr(thing, "__name__") and _is_local(thing):
-            found[thing.__name__] = thing
     return {**found, **editor.custom_objects}
 
 

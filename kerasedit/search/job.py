@@ -39,11 +39,13 @@ class Job:
         model: the unedited model; it is never changed.
         custom_objects: classes and functions that its layers name.
         evaluate: makes numbers of an edited copy.
+        waste: how many weight values edited copies had that Python may not have let go of yet.
     """
 
     model: keras.Model
     custom_objects: Mapping[str, Any]
     evaluate: Callable[[Any], Any]
+    waste: int = 0
     _packed: tuple[str, str, tuple[np.ndarray, ...]] | None = field(default=None, repr=False)
 
     def pack(self) -> tuple[str, str, tuple[np.ndarray, ...]]:
@@ -53,8 +55,8 @@ class Job:
             EditError: the model cannot be saved, or `evaluate` cannot be pickled.
         """
         if self._packed is None:
-            import keras
             import cloudpickle
+            import keras
 
             parts: list[pickle.PickleBuffer] = []
             content = (_saved(self.model), dict(self.custom_objects), self.evaluate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from .candidates import Task
 from .job import Job, Unopened, work
 from .trial import Outcome
 
+_PATIENCE = 90.0  # seconds for a cluster to start a worker in the place of one that died
 _AHEAD = 2  # tasks for each worker at a time, where results come in heaps only
 
 
@@ -27,6 +29,7 @@ def outcomes(
 
     Raises:
         EditError: the workers cannot open the job.
+        NoWorkers: no worker answers.
     """
     waiting = dict(tasks)
     width = joblib.effective_n_jobs(n_jobs)
@@ -34,10 +37,13 @@ def outcomes(
         job.pack()  # here what cannot be sent is told best
     suspects = 0
     while waiting:
-        try:
-            with _Workers(n_jobs) as workers:
+        if suspects:
+            _wait_for_workers(n_jobs)
+        with _Workers(n_jobs) as workers:
+            try:
                 while waiting:
-                    batch = dict(itertools.islice(waiting.items(), 1 if suspects else workers.most))
+                    most = 1 if suspects else workers.most
+                    batch = dict(itertools.islice(waiting.items(), most))
                     for number, outcome in workers.run(job, batch):
                         if isinstance(outcome, Unopened):
                             raise _NotOpened(
@@ -46,16 +52,40 @@ def outcomes(
                         del waiting[number]
                         yield number, outcome
                     suspects = max(0, suspects - 1)
-        except _NotOpened:
-            raise
-        except Exception as problem:
-            if suspects or len(waiting) == 1:
-                number = next(iter(waiting))
-                del waiting[number]
-                yield number, Outcome(error=_died(problem))
-                suspects = max(0, suspects - 1)
-            else:
-                suspects = width
+            except _NotOpened:
+                raise
+            except Exception as problem:
+                if suspects or len(waiting) == 1:
+                    number = next(iter(waiting))
+                    del waiting[number]
+                    yield number, Outcome(error=_died(problem))
+                    suspects = max(0, suspects - 1)
+                else:
+                    suspects = width
+
+
+def _wait_for_workers(n_jobs: int | None) -> None:
+    """Waits until there are several: where there is one, joblib would do its work in this process.
+
+    Raises:
+        NoWorkers: that takes too long.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        problem: Exception | None = None
+        try:
+            if joblib.effective_n_jobs(n_jobs) > 1:
+                return
+        except Exception as error:
+            problem = error
+        if time.monotonic() > end:
+            why = "" if problem is None else f" {_said(problem)}"
+            raise NoWorkers(f"Workers died, and no others took their place.{why}")
+        time.sleep(1)
+
+
+class NoWorkers(EditError):
+    """There are no workers any more."""
 
 
 class _NotOpened(EditError):
@@ -90,6 +120,9 @@ class _Workers:
 
 def _died(problem: Exception) -> str:
     return (
-        "The process that tried it ended at once, as when it runs out of memory. "
-        f"{type(problem).__name__}: {reason(problem)}"
+        f"The process that tried it ended at once, as when it runs out of memory. {_said(problem)}"
     )
+
+
+def _said(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {reason(problem)}"

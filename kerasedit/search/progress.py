@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from ..names import visible
+
 
 class Progress:
     """Writes one line over and over, as Keras's progress bars do.
@@ -43,7 +45,7 @@ class Progress:
 
     def _write(self, text: str) -> None:
         if self._shown:
-            text = text[:100]
+            text = visible(text)[:100]
             print(f"\r{text:<{self._width}}", end="", flush=True)
             self._width = len(text)
 

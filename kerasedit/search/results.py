@@ -246,7 +246,7 @@ def gather(
                 "change": None if score is None or base is None else score - base,
                 "params": outcome.params if outcome is not None else None,
                 "seconds": outcome.seconds if outcome is not None else None,
-                "layers": list(outcome.layers if outcome is not None else task.layers or ()),
+                "layers": list((outcome and outcome.layers) or task.layers or ()),
                 "edits": "; ".join(task.recipe.words()),
                 "error": outcome.error if outcome is not None else "",
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from ..training.interrupts import Interrupts
 from .candidates import Task, fingerprint, objects_for, tasks_of
 from .job import Job
 from .journal import Journal
-from .parallel import outcomes
+from .parallel import NoWorkers, outcomes
 from .progress import Progress
 from .results import Mode, Sweep, check_names, gather
 from .trial import Outcome
@@ -139,6 +140,11 @@ def run(
             interrupts.again()
     except KeyboardInterrupt:
         stopped = True
+    except NoWorkers as problem:
+        if not found:
+            raise
+        stopped = True
+        warnings.warn(f"{problem} What was found so far is in the results.", stacklevel=3)
     finally:
         interrupts.end()
         progress.end(stopped)

@@ -43,11 +43,17 @@ class Outcome:
     seconds: float | None = None
 
 
+# A model is a circle of objects, which goes only when Python searches all there are: half a second with
+# TensorFlow. So that waits until there are this many weight values, and each model counts as some.
+_MOST_WASTE, _LEAST = 60_000_000, 2_000_000
+
+
 def run(job: Job, task: Task) -> Outcome:
     """Tries a candidate. Whatever goes wrong with it is told in the outcome."""
     start = time.perf_counter()
+    editor: Editor | None = None
     try:
-        with _seeded(task.seed):
+        with seeded(task.seed):
             editor = Editor(job.model, custom_objects={**job.custom_objects, **dict(task.objects)})
             task.recipe.apply(editor)
             values = _numbers(job.evaluate(editor.model))
@@ -56,14 +62,16 @@ def run(job: Job, task: Task) -> Outcome:
     except Exception as problem:
         return Outcome(error=_why(problem), seconds=time.perf_counter() - start)
     finally:
-        # A model is a circle of objects: the next one would be made beside it.
+        job.waste += _LEAST + count_params(editor.graph, editor.graph.root) if editor else 0
         editor = None
-        gc.collect()
+        if job.waste > _MOST_WASTE:
+            gc.collect()
+            job.waste = 0
     return Outcome(values, "", layers, params, time.perf_counter() - start)
 
 
 @contextlib.contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
+def seeded(seed: int | None) -> Iterator[None]:
     """All random generators start with a seed; Python's and NumPy's are as before afterwards."""
     if seed is None:
         yield
