@@ -11,14 +11,14 @@ JS_SOURCES := $(shell find js -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo setup test test-all lint format test-js test-py test-jax chromium bench clean
+.PHONY: help demo setup test test-all lint format test-js test-py test-jax test-clusters chromium bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo      open the quick start in JupyterLab"
 	@echo "make test      lint, then the JavaScript and Python tests"
-	@echo "make test-all  the same with the slow tests, many more generated examples, and JAX"
+	@echo "make test-all  the same with the slow tests, many more generated examples, JAX and clusters"
 	@echo "make bench     measure against the targets"
 	@echo "make lint      only the linters and type checkers"
 	@echo "make format    let the linters fix what they can"
@@ -32,7 +32,7 @@ test: lint test-js test-py
 
 test-all: export HYPOTHESIS_PROFILE = all
 test-all: TIER = -m "slow or not slow"
-test-all: lint test-js test-py test-jax
+test-all: .venv/.stamp-cluster lint test-js test-py test-jax
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -59,6 +59,10 @@ test-jax: setup .venv/.stamp-jax
 	KERAS_BACKEND=jax HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -m "not slow and not tensorflow" \
 	  tests/unit tests/properties tests/corpus/test_hub.py $(ARGS)
 
+# Part of `make test-all`, where they are among the slow tests.
+test-clusters: setup .venv/.stamp-cluster
+	$(BIN)/python -m pytest -m slow tests/clusters $(ARGS)
+
 chromium: .venv/.stamp
 	@$(BIN)/python tests/browser/chromium.py
 
@@ -79,6 +83,10 @@ setup: .venv/.stamp $(BUNDLE)
 
 .venv/.stamp-jax: .venv/.stamp
 	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install --editable ".[jax]"
+	touch $@
+
+.venv/.stamp-cluster: .venv/.stamp
+	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install --editable ".[cluster]"
 	touch $@
 
 # Not `npm ci`: it can fail on the optional packages of other platforms where `install` works.

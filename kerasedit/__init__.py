@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .editor import Editor
     from .plan import Plan
     from .recipe import Recipe
+    from .search.ablation import ablate
+    from .search.results import Sweep
+    from .search.sweeping import sweep
     from .training.live import LiveEdit
     from .training.stages import Plateau, Stage, top_down
     from .verify import Verification
@@ -34,11 +37,14 @@ _PLACES = {
     "Plateau": ".training.stages",
     "Recipe": ".recipe",
     "Stage": ".training.stages",
+    "Sweep": ".search.results",
     "TrainableToggles": ".widgets.parts",
     "diff": ".differences",
     "Verification": ".verify",
     "WeightHistograms": ".widgets.parts",
+    "ablate": ".search.ablation",
     "histogram": ".weights.histogram",
+    "sweep": ".search.sweeping",
     "top_down": ".training.stages",
 }
 
@@ -77,12 +83,15 @@ __all__ = [
     "ShapeMismatch",
     "Stage",
     "StructureError",
+    "Sweep",
     "TargetError",
     "TrainableToggles",
     "Verification",
     "WeightHistograms",
+    "ablate",
     "diff",
     "edit",
     "histogram",
+    "sweep",
     "top_down",
 ]

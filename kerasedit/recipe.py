@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -297,6 +297,18 @@ def make_recipe(editor: Editor, weights: bool) -> Recipe:
     return Recipe(tuple(steps), values, arrays)
 
 
+def recipe_of(edits: Iterable[Edit], editor: Editor) -> Recipe:
+    """The recipe of edits that are yet to be made on the model of an editor.
+
+    Raises:
+        EditError: an edit cannot be told as data.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with keras.saving.custom_object_scope(dict(editor.custom_objects)):
+        steps = tuple(RecipeStep(_as_data(edit, editor, arrays)) for edit in edits)
+    return Recipe(steps, arrays=arrays)
+
+
 def _as_data(edit: Edit, editor: Editor, arrays: Store) -> dict[str, Any]:
     """An edit as JSON that can be read again."""
     try:
@@ -305,12 +317,12 @@ def _as_data(edit: Edit, editor: Editor, arrays: Store) -> dict[str, Any]:
         if isinstance(problem, EditError):
             raise
         raise EditError(f"it holds something that is no data. {reason(problem)}") from problem
-    objects = {**editor.custom_objects, **_classes(edit)}
+    objects = {**editor.custom_objects, **classes_of(edit)}
     read_edit(data, lambda block: read_block(block, objects, arrays), arrays)
     return data
 
 
-def _classes(edit: Edit) -> dict[str, type]:
+def classes_of(edit: Edit) -> dict[str, type]:
     """The classes of the layers that an edit brings in: who repeats it will have to have them."""
     values = [getattr(edit, item.name) for item in fields(edit)]
     found = {
@@ -321,7 +333,7 @@ def _classes(edit: Edit) -> dict[str, type]:
         if not spec.cls.__module__.startswith("keras.")
     }
     for part in edit.edits if isinstance(edit, Transaction) else ():
-        found |= _classes(part)
+        found |= classes_of(part)
     return found
 
 
