@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from . import _keras
-from .edits import Edit, Transaction
+from .edits import Edit, Quantize, Transaction
 from .edits.base import NewValues, Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
@@ -39,6 +39,7 @@ from .weights.loaded import other_weights
 
 if TYPE_CHECKING:
     from .compress.groups import ChannelGroup
+    from .compress.quantized import Quantization
     from .differences import Diff
     from .recipe import Recipe
     from .replay import Replay
@@ -278,6 +279,25 @@ class Editor(EditMethods["Editor"]):
 
             # Those that the layers make come before those that they take.
             return sorted((g for g in found if has(g.layers)), key=lambda g: not has(g.makers))
+
+    def quantization(self, inputs: Any = None) -> Quantization:
+        """What `ed.quantize` did last: to which layers, to the size, and to the outputs.
+
+        Args:
+            inputs: what the model takes; drawn if None.
+
+        Raises:
+            EditError: nothing was quantized, or only in a transaction with other edits.
+        """
+        from .compress.quantized import quantization_of
+
+        with self.lock:
+            self._not_in_training("looked at")
+            for step in reversed(self.steps):
+                if isinstance(step.edit, Quantize):
+                    work = replace(self._workspace(), graph=step.before)
+                    return quantization_of(step.edit, work, step.after, self._make, inputs)
+            raise EditError("No step of the history is one of ed.quantize.")
 
     # -- editing ---------------------------------------------------------------------------------
 
@@ -1097,7 +1117,7 @@ def report_lines(report: Report) -> tuple[str, ...]:
     lines += [f"'{old}' is called '{new}'" for old, new in report.renamed]
     lines += [f"'{name}' starts afresh" for name in found.reinitialized]
     lines += [f"'{name}' keeps the overlapping part" for name in found.sliced]
-    return tuple(lines + report.warnings)
+    return tuple(lines + report.notes + report.warnings)
 
 
 def _same_bits(a: Any, b: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import keras
 import numpy as np
 
+from . import _keras
 from .blocks import Block, make_block, needs_tensor
 from .edits import (
     AddBranch,
@@ -28,6 +29,7 @@ from .edits import (
     Move,
     Nest,
     PruneChannels,
+    Quantize,
     Reinitialize,
     Remove,
     RemoveOutput,
@@ -43,11 +45,13 @@ from .edits import (
 )
 from .edits.base import Workspace
 from .edits.layers import config_value
+from .edits.quantizing import read_config, with_weights
 from .edits.regions import entering
 from .edits.structure import once_each, places, single_output, tensor_at
 from .edits.wiring import dtype_name, leaving, make_merge
 from .errors import EditError, TargetError
 from .graph.infer import OnMismatch
+from .targets import select
 
 if TYPE_CHECKING:
     from .editor import Editor
@@ -616,6 +620,49 @@ class EditMethods(ABC, Generic[Result]):
 
         return self._run(make)
 
+    def quantize(
+        self,
+        mode: str | None = None,
+        filters: Any = None,
+        *,
+        target: Any = "**",
+        config: Any = None,
+        expect: int | None = None,
+    ) -> Result:
+        """Keeps weights in fewer bits, as Keras's own `model.quantize` does it.
+
+        `ed.quantization()` tells what was quantized, what was not and why, and what it changed.
+
+        Args:
+            mode: `"int8"`, `"int4"` or `"float8"`.
+            filters: as in Keras: a regular expression or several, one of which is found in the names of
+                layers that are meant, or a function of a layer that tells whether it is.
+            target: which layers, in the editor's own way. Those that Keras cannot quantize are passed
+                over, unless one is named alone.
+            config: a `keras.quantizers.QuantizationConfig`, which tells the mode too.
+            expect: how many layers the target has to name.
+
+        Raises:
+            EditError: there is no such mode, or Keras refuses.
+            StructureError: nothing there can be quantized.
+        """
+
+        def make() -> Edit:
+            where, names = self._data(target), filters
+            if callable(filters):
+                graph = self._editor.graph
+                meant = {entry.path for entry in with_weights(graph, select(graph, where))}
+
+                def let_in(view: Any) -> bool:
+                    return view.path in meant and any(map(filters, _keras.all_layers(view.layer)))
+
+                where, names = self._data(let_in), None
+            elif names is not None and not isinstance(names, str):
+                names = tuple(names)
+            return Quantize(*_mode_of(mode, config), names, where, expect)
+
+        return self._run(make)
+
     # -- flags -----------------------------------------------------------------------------------
 
     def freeze(self, *targets: Any, expect: int | None = None) -> Result:
@@ -689,6 +736,22 @@ def _numbers(given: Any) -> tuple[float, ...]:
     if array.ndim != 1 or array.dtype.kind not in "iuf":
         raise EditError("Scores are a list of numbers, one for each channel of the layer.")
     return tuple(float(value) for value in array)
+
+
+def _mode_of(mode: str | None, config: Any) -> tuple[str, dict[str, Any] | None]:
+    """A mode of quantization and its configuration as data, of which one tells the other."""
+    if config is None:
+        if mode is None:
+            raise EditError("Say how to quantize: ed.quantize('int8').")
+        return mode, None
+    if isinstance(config, keras.quantizers.QuantizationConfig):
+        config = keras.saving.serialize_keras_object(config)
+    if not isinstance(config, Mapping):
+        raise EditError(f"config= is a keras.quantizers.QuantizationConfig, not {config!r:.80}.")
+    meant = read_config(config).mode
+    if mode not in (None, meant):
+        raise EditError(f"The mode is {mode!r:.80}, and config= is for {meant!r}.")
+    return meant, dict(config)
 
 
 def _number(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +11,7 @@ from .graph.flops import count_flops
 from .graph.infer import show_shape
 from .graph.model_graph import ModelGraph
 from .names import visible
-from .views import count_params, count_trainable, weights_under
+from .views import count_bytes, count_params, count_trainable
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class Plan:
         errors: why it cannot, in words.
         mismatch: whether only weights no longer fit, so that `on_mismatch=` offers a way.
         warnings: what to know beside.
+        notes: what it does in figures, where there is more to tell than the rest of the plan has.
         shape_changes: `(path, shape before, shape after)` of layers whose output changes.
         reinitialized: weights (`"dense/kernel"`) that would start afresh.
         sliced: weights of which only the overlapping part would be kept.
@@ -38,6 +38,7 @@ class Plan:
     errors: tuple[str, ...] = ()
     mismatch: bool = False
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     shape_changes: tuple[tuple[str, Any, Any], ...] = ()
     reinitialized: tuple[str, ...] = ()
     sliced: tuple[str, ...] = ()
@@ -85,6 +86,7 @@ class Plan:
         lines = [self.description[:1].upper() + self.description[1:]]
         lines += [f"  cannot be done: {text}" for text in self.errors]
         lines += [f"  warning: {text}" for text in self.warnings]
+        lines += [f"  {text}" for text in self.notes]
         for path, before, after in self.shape_changes:
             lines.append(f"  {path}: {show_shape(before)} becomes {show_shape(after)}")
         for title, names in (
@@ -116,6 +118,7 @@ def make_plan(
         description,
         code,
         warnings=tuple(report.warnings),
+        notes=tuple(report.notes),
         shape_changes=tuple(found.shape_changes),
         reinitialized=tuple(found.reinitialized),
         sliced=tuple(found.sliced),
@@ -124,20 +127,3 @@ def make_plan(
         before=before,
         after=after,
     )
-
-
-_BITS = {"bool": 8, "bfloat16": 16, "int4": 4, "uint4": 4}
-
-
-def bytes_of(dtype: str, size: int) -> int:
-    """Bytes of `size` values of a dtype."""
-    bits = _BITS.get(dtype)
-    if bits is None:
-        digits = "".join(c for c in dtype.split("_")[0] if c.isdigit())
-        bits = int(digits[:2] if digits else 0) if not dtype.startswith("float8") else 8
-    return size * bits // 8
-
-
-def count_bytes(graph: ModelGraph) -> int:
-    """Bytes of all weights of a model."""
-    return sum(bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights_under(graph, graph.root))

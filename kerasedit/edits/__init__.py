@@ -5,6 +5,7 @@ from .flags import Freeze, FreezeUpTo, Unfreeze
 from .group import Transaction
 from .layers import Configure, Duplicate, Move
 from .pruning import PruneChannels
+from .quantizing import Quantize
 from .regions import Extract, Inline, Nest, ReplaceBetween
 from .structure import Append, Insert, Remove, Rename, Replace, Trim
 from .weights import MapWeights, Reinitialize, ScaleWeights, SetWeights
@@ -28,6 +29,7 @@ __all__ = [
     "Move",
     "Nest",
     "PruneChannels",
+    "Quantize",
     "Reinitialize",
     "Remove",
     "RemoveOutput",

@@ -199,6 +199,10 @@ EDITS: dict[str, Callable[[Editor], Any]] = {
     "reinitialize": lambda ed: ed.reinitialize("b"),
     "prune_channels": lambda ed: ed.prune_channels("*", fraction=0.4, criterion="geometric_median"),
     "prune_channels by numbers": lambda ed: ed.prune_channels("b", drop=[0, 3]),
+    "quantize": lambda ed: ed.quantize("int8"),
+    "quantize by blocks": lambda ed: ed.quantize(
+        config=keras.quantizers.Int4QuantizationConfig(block_size=4), filters=["a", "c"]
+    ),
     "freeze": lambda ed: ed.freeze("a", "norm"),
     "unfreeze": lambda ed: ed.freeze("**").unfreeze(layers.Dense),
     "freeze_up_to": lambda ed: ed.freeze_up_to("b"),

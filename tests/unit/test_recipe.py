@@ -118,6 +118,7 @@ EDITS: dict[str, tuple[str, Callable[[Editor], Any]]] = {
     "prune_channels": (
         "cnn", lambda ed: ed.prune_channels("block[12]_conv", fraction=0.5, criterion="l1"),
     ),
+    "quantize": ("chain", lambda ed: ed.quantize("int8", "[ab]")),
     "reinitialize": ("cnn", lambda ed: ed.reinitialize("block2_*")),
     "remove": ("fork", lambda ed: ed.remove("add", keep="b")),
     "remove_output": ("dicts", lambda ed: ed.remove_output("low")),
