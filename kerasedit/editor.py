@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .compress.groups import ChannelGroup
     from .compress.quantized import Quantization
     from .differences import Diff
+    from .exporting import Export
     from .recipe import Recipe
     from .replay import Replay
     from .training.live import LiveEdit
@@ -933,6 +934,43 @@ class Editor(EditMethods["Editor"]):
 
             save_model(copy.model, path, check, custom_objects=self._custom_objects)
             return self
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,
+        *,
+        inputs: Any = None,
+        tolerance: float | None = 1e-4,
+        **options: Any,
+    ) -> Export:
+        """Writes `ed.model` for what runs it without Keras: by Keras's own `model.export`.
+
+        It is written beside, opened by what runs it, run on a batch and compared with the model, then
+        renamed.
+
+        Args:
+            path: a `.tflite` (LiteRT) or `.onnx` file, or the folder of a SavedModel.
+            format: `"tf_saved_model"`, `"litert"` or `"onnx"`; by the path's ending if None.
+            inputs: what the model takes, to compare with; drawn if None.
+            tolerance: how far an output may be off, as a share of its largest value; None keeps the
+                file in any case.
+            options: of `model.export`, such as `opset_version=` or `optimizations=`.
+
+        Returns:
+            What was written and how near its outputs are, told in words by `str`.
+
+        Raises:
+            ModelFileError: it cannot be written or opened, or what the format needs is not installed;
+                what was there survives.
+            EditError: the format is not known, or what was written puts out something else.
+        """
+        from .exporting import export_model
+
+        with self.lock:
+            self._not_in_training("exported")
+            _, copy = self._sides()
+            return export_model(copy, path, format, inputs, tolerance, options)
 
     def to_code(
         self,

@@ -226,20 +226,24 @@ def compare_outputs(
     source: Side | None, copy: Side, probe: Probe, refused: str
 ) -> dict[str, OutputCheck]:
     """Every output of the copy, by name, beside the source's."""
-    new = _named(copy, probe.after.outputs)
-    old = {} if source is None or probe.before is None else _named(source, probe.before.outputs)
+    new = named_outputs(copy, probe.after.outputs)
+    old = (
+        {}
+        if source is None or probe.before is None
+        else named_outputs(source, probe.before.outputs)
+    )
     # An output that was renamed is the one that comes from the same layer.
     names = {by: name for name, (by, _) in new.items() if name not in old}
     old = {
         name if name in new else names.get(by, name): batches for name, (by, batches) in old.items()
     }
     return {
-        name: _compare_output(old.get(name), new[name][1] if name in new else None, refused)
+        name: compare_output(old.get(name), new[name][1] if name in new else None, refused)
         for name in dict.fromkeys((*new, *old))
     }
 
 
-def _named(side: Side, batches: list[list[np.ndarray]]) -> dict[str, tuple[Any, Any]]:
+def named_outputs(side: Side, batches: list[list[np.ndarray]]) -> dict[str, tuple[Any, Any]]:
     """For each output by name: which layer it comes from, and what it was for each batch.
 
     The name is the key in a dictionary, the model's own name for it, or a number.
@@ -259,7 +263,7 @@ def _named(side: Side, batches: list[list[np.ndarray]]) -> dict[str, tuple[Any, 
     return {name: (by, each[i]) for i, (name, by) in enumerate(zip(names, makers, strict=True))}
 
 
-def _compare_output(before: Any, after: Any, refused: str) -> OutputCheck:
+def compare_output(before: Any, after: Any, refused: str) -> OutputCheck:
     """Compares what one output was for each batch, in the source (`before`) and the copy."""
     old, new = (None if batches is None else batches[0].shape for batches in (before, after))
     nans = (
