@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import EditError, NameTaken, ShapeMismatch, StructureError, TargetError
 
 if TYPE_CHECKING:
+    from .compress.zeros import SparsitySchedule
     from .differences import Diff, diff
     from .editor import Editor
     from .plan import Plan
@@ -33,6 +34,7 @@ _PLACES = {
     "Plan": ".plan",
     "Plateau": ".training.stages",
     "Recipe": ".recipe",
+    "SparsitySchedule": ".compress.zeros",
     "Stage": ".training.stages",
     "TrainableToggles": ".widgets.parts",
     "diff": ".differences",
@@ -75,6 +77,7 @@ __all__ = [
     "Plateau",
     "Recipe",
     "ShapeMismatch",
+    "SparsitySchedule",
     "Stage",
     "StructureError",
     "TargetError",

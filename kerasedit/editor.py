@@ -38,6 +38,7 @@ from .weights.bank import SlotKey
 from .weights.loaded import other_weights
 
 if TYPE_CHECKING:
+    from .compress.distilling import Distiller
     from .compress.groups import ChannelGroup
     from .compress.quantized import Quantization
     from .differences import Diff
@@ -628,6 +629,52 @@ class Editor(EditMethods["Editor"]):
         from .training.live import LiveEdit
 
         return LiveEdit(self, **options)
+
+    def distiller(
+        self,
+        *,
+        loss: Any = None,
+        weights: Any = None,
+        temperature: float = 3.0,
+        student_loss_weight: float = 0.5,
+    ) -> Distiller:
+        """Keras's own `Distiller`, with the source as the teacher and `ed.model` as the student.
+
+        `ed.distiller().fit(x, y)` trains `ed.model` itself, with its own optimizer, by its own loss and
+        by what the source puts out. The source is not touched. After an edit of the structure, make
+        another distiller.
+
+        Args:
+            loss: a `keras.distillation.DistillationLoss`, or a list of them. If None, outputs that are
+                classes are compared by their logits (or the logarithms of their probabilities) at a
+                temperature, others by the mean square of their difference.
+            weights: of the losses, where several are given.
+            temperature: more lets the student learn more of classes that are not the likeliest.
+            student_loss_weight: the share of the student's own loss, from 0 to 1.
+
+        Raises:
+            EditError: `ed.model` is not compiled, is the source itself (`in_place=True`), or puts out
+                something else than the source.
+        """
+        from .compress.distilling import make_distiller
+
+        with self.lock:
+            self._not_in_training("taught")
+            source, copy = self._sides()
+            if source is None:
+                raise EditError(
+                    "The editor works on the model itself (in_place=True), which cannot be its own "
+                    "teacher. Open it without in_place=True."
+                )
+            return make_distiller(
+                source,
+                copy,
+                self._custom_objects,
+                loss=loss,
+                weights=weights,
+                temperature=temperature,
+                student_loss_weight=student_loss_weight,
+            )
 
     @property
     def monitor(self) -> Monitor:

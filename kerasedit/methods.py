@@ -17,6 +17,7 @@ from .edits import (
     Append,
     Configure,
     Connect,
+    Densify,
     Disconnect,
     Duplicate,
     Edit,
@@ -39,6 +40,7 @@ from .edits import (
     ScaleWeights,
     SetInput,
     SetWeights,
+    Sparsify,
     Transaction,
     Trim,
     Unfreeze,
@@ -662,6 +664,45 @@ class EditMethods(ABC, Generic[Result]):
             return Quantize(*_mode_of(mode, config), names, where, expect)
 
         return self._run(make)
+
+    def sparsify(
+        self,
+        target: Any,
+        sparsity: float | None = None,
+        *,
+        pattern: Literal["magnitude", "2:4"] = "magnitude",
+        expect: int | None = None,
+    ) -> Result:
+        """Sets the smallest values of kernels to zero, and holds them there in training.
+
+        What is zero before a step of `fit` is zero after it, also of a model that was saved and loaded.
+        `ed.densify` lets the zeros go.
+
+        Args:
+            target: which layers; of a pattern, those that have no kernels to hold are passed over.
+            sparsity: the share of each kernel that is zero then, from 0 to below 1. With 0.0, only what
+                is zero already is held: `SparsitySchedule` can add to it in `fit`.
+            pattern: `"2:4"` sets two of each four values to zero that a layer takes in a row, as some
+                hardware wants it.
+            expect: how many layers the target has to name.
+
+        Raises:
+            StructureError: the weights of a layer that is named alone cannot be held at zero.
+            EditError: the share is none.
+        """
+        return self._run(
+            lambda: Sparsify(
+                self._data(target), None if sparsity is None else _number(sparsity), pattern, expect
+            )
+        )
+
+    def densify(self, target: Any = "**", *, expect: int | None = None) -> Result:
+        """Lets zeros go that `sparsify` holds. They stay zero until they are trained.
+
+        Raises:
+            EditError: none are held.
+        """
+        return self._run(lambda: Densify(self._data(target), expect))
 
     # -- flags -----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from .layers import Configure, Duplicate, Move
 from .pruning import PruneChannels
 from .quantizing import Quantize
 from .regions import Extract, Inline, Nest, ReplaceBetween
+from .sparsity import Densify, Sparsify
 from .structure import Append, Insert, Remove, Rename, Replace, Trim
 from .weights import MapWeights, Reinitialize, ScaleWeights, SetWeights
 from .wiring import AddBranch, AddOutput, Connect, Disconnect, RemoveOutput, SetInput
@@ -17,6 +18,7 @@ __all__ = [
     "Append",
     "Configure",
     "Connect",
+    "Densify",
     "Disconnect",
     "Duplicate",
     "Edit",
@@ -39,6 +41,7 @@ __all__ = [
     "ScaleWeights",
     "SetInput",
     "SetWeights",
+    "Sparsify",
     "Transaction",
     "Trim",
     "Unfreeze",

@@ -487,6 +487,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: v is None or isinstance(v, str) or _are(lambda item: isinstance(item, str), v),
         "a text or a list of texts",
     ),
+    "pattern": (lambda v: v in ("magnitude", "2:4"), "'magnitude' or '2:4'"),
     "multiple_of": (lambda v: _is_int(v), "a whole number"),
     "scope": (lambda v: v in ("layer", "global"), "'layer' or 'global'"),
     "seed": (lambda v: v is None or _is_int(v), "a whole number"),
@@ -634,6 +635,27 @@ def choose_input(work: Workspace, entry: Entry, call: Call, which: Any, argument
             f"{argument}={which!r} names no single input of '{entry.path}': {listing}."
         )
     return chosen[0]
+
+
+def inside(graph: ModelGraph, found: Iterable[Entry]) -> list[Entry]:
+    """The layers among some that are no models, and those inside of the models among them."""
+    own = list(found)
+    paths = {entry.path for entry in own}
+    models = tuple(f"{e.path}/" for e in own if graph.layers[e.layer].net is not None)
+    return [
+        entry
+        for entry in graph.entries
+        if (entry.path in paths or entry.path.startswith(models))
+        and graph.layers[entry.layer].kind == "layer"
+    ]
+
+
+def by_reason(what: str, passed_over: Mapping[str, str]) -> list[str]:
+    """Layers that an edit is not for, in lines: those of one reason together."""
+    paths: dict[str, list[str]] = {}
+    for path, why in passed_over.items():
+        paths.setdefault(why, []).append(path)
+    return [f"{what}: {listed(map(repr, own))}, as {why}" for why, own in paths.items()]
 
 
 def require_free(work: Workspace, owner: LayerId, name: str, what: str) -> None:

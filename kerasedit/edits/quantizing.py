@@ -18,7 +18,7 @@ from ..graph.read import layer_config, live_functions, variable_specs
 from ..names import listed
 from ..targets import Target, is_many, target_text
 from ..views import count_bytes
-from .base import Edit, Workspace
+from .base import Edit, Workspace, by_reason, inside
 from .weights import called_anew
 
 MODES = ("int8", "int4", "float8")
@@ -53,10 +53,9 @@ class Quantize(Edit):
         before = work.graph
         entries = self.entries(work)
         for entry in entries:
-            if work.spec(entry.layer).weights:
-                work.value(entry.layer, 0)  # of a fresh layer, what it is drawn as is quantized
+            work.value(entry.layer, 0)  # of a fresh layer, what it is drawn as is quantized
         built = work.model(work.graph)
-        refusals = {entry.layer: self.refusal(work, entry, built) for entry in entries}
+        refusals = {entry.layer: self._refusal(work, entry, built) for entry in entries}
         leaves = {
             id(leaf)
             for entry in entries
@@ -84,10 +83,12 @@ class Quantize(Edit):
         for layer, spec in found.items():
             work.states[spec.id] = capture(built.layers[layer])
         paths = [before.paths[layer] for layer in found]
-        work.report.passed_over |= {before.paths[i]: why for i, why in refusals.items() if why}
+        told = {before.paths[i]: why for i, why in refusals.items() if why}
+        work.report.passed_over |= told
         work.report.notes += [
             f"quantized to {self.mode}: {listed(map(repr, paths))}",
-            *_not_quantized(work.report.passed_over),
+            # What filters= leaves out was not meant.
+            *by_reason("not quantized", {p: why for p, why in told.items() if why != _OTHER_NAME}),
             f"bytes of all weights: {count_bytes(before):,} to {count_bytes(work.graph):,}",
         ]
 
@@ -134,7 +135,7 @@ class Quantize(Edit):
             and (names is None or any(re.search(text, leaf.name) for text in names))
         ]
 
-    def refusal(self, work: Workspace, entry: Entry, built: Built) -> str:
+    def _refusal(self, work: Workspace, entry: Entry, built: Built) -> str:
         """Why a layer with weights is not quantized, as far as that is known before."""
         spec, live = work.spec(entry.layer), built.layers[entry.layer]
         leaves = self._leaves(live)
@@ -186,15 +187,7 @@ class Quantize(Edit):
 
 def with_weights(graph: ModelGraph, found: list[Entry]) -> list[Entry]:
     """Of layers those with weights; of a nested model those inside."""
-    paths = {entry.path for entry in found}
-    inside = tuple(f"{e.path}/" for e in found if graph.layers[e.layer].net is not None)
-    return [
-        entry
-        for entry in graph.entries
-        if (entry.path in paths or entry.path.startswith(inside))
-        and graph.layers[entry.layer].kind == "layer"
-        and graph.layers[entry.layer].weights
-    ]
+    return [entry for entry in inside(graph, found) if graph.layers[entry.layer].weights]
 
 
 def read_config(config: Any) -> Any:
@@ -262,12 +255,3 @@ def _comes_back(work: Workspace, entry: Entry, spec: LayerSpec) -> bool:
         fresh = called_anew(work, entry, spec)
     there = [(v.shape, v.dtype) for v in variable_specs(fresh)]
     return there == [(v.shape, v.dtype) for v in spec.variables or ()]
-
-
-def _not_quantized(passed_over: Mapping[str, str]) -> list[str]:
-    """What was not quantized and why, in lines; what `filters` leave out was not meant."""
-    by_reason: dict[str, list[str]] = {}
-    for path, why in passed_over.items():
-        if why != _OTHER_NAME:
-            by_reason.setdefault(why, []).append(path)
-    return [f"not quantized: {listed(map(repr, own))}, as {why}" for why, own in by_reason.items()]

@@ -203,6 +203,8 @@ EDITS: dict[str, Callable[[Editor], Any]] = {
     "quantize by blocks": lambda ed: ed.quantize(
         config=keras.quantizers.Int4QuantizationConfig(block_size=4), filters=["a", "c"]
     ),
+    "sparsify": lambda ed: ed.sparsify("**", 0.4),
+    "densify": lambda ed: ed.sparsify("**", 0.4).densify("a"),
     "freeze": lambda ed: ed.freeze("a", "norm"),
     "unfreeze": lambda ed: ed.freeze("**").unfreeze(layers.Dense),
     "freeze_up_to": lambda ed: ed.freeze_up_to("b"),

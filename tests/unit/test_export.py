@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -229,7 +230,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "notes.txt").write_text("mine")
     (tmp_path / "folder.tflite").mkdir()
-    for kind, match, path, options in (
+    bad: list[tuple[type[Exception], str, str, dict[str, Any]]] = [
         (EditError, "cannot be told from its ending", "m.bin", {}),
         (EditError, "format is one of 'tf_saved_model', 'litert', 'onnx'", "m", {"format": "x"}),
         (EditError, r"ends with '\.tflite', not 'm'", "m", {"format": "litert"}),
@@ -238,7 +239,8 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (ModelFileError, "There is no folder", "no/where/m.tflite", {}),
         (EditError, "does not take these inputs", "m.tflite", {"inputs": data(3, 5)}),
         (ModelFileError, "Unknown converter attribute", "m.tflite", {"nonsense": 1}),
-    ):
+    ]
+    for kind, match, path, options in bad:
         with pytest.raises(kind, match=match):
             ed.export(tmp_path / path, **options)
     nested = Editor(models.dicts())
@@ -259,7 +261,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"named outputs"}))
 @pytest.mark.filterwarnings("ignore")
 def test_onnx(kind: str, tmp_path: Path) -> None:
-    import onnxruntime
+    onnxruntime = importlib.import_module("onnxruntime")
 
     make, batch = KINDS[kind]
     ed = Editor(make())
