@@ -104,7 +104,7 @@ class Sparsify(Edit):
             return "it is inside a model whose call is Python code", []
         if spec.ties:
             return "others share its weights", []
-        if held.config == spec.config and not _is_held(spec):
+        if held.config == spec.config and not is_kept(spec):
             return f"{spec.cls.__name__} has no arguments for what holds zeros of a kernel", []
         with _keras.preserved_random(), _keras.deferred():
             fresh = called_anew(work, entry, held)
@@ -159,15 +159,23 @@ class Densify(Edit):
         held = {
             entry.layer: work.spec(entry.layer)
             for entry in with_layers(work, self.target, self.expect)
-            if _is_held(work.spec(entry.layer))
+            if is_kept(work.spec(entry.layer))
         }
         if not held:
             raise EditError(f"No weights of {target_text(self.target)} are held at zero.")
-        work.graph = work.graph.with_layers(
-            *(replace(spec, config=_changed(spec.config, _let_go)) for spec in held.values())
-        )
+        work.graph = work.graph.with_layers(*map(let_go, held.values()))
         work.touch(*held)
         work.infer("error")
+
+
+def is_kept(spec: LayerSpec) -> bool:
+    """Whether zeros of a layer stay."""
+    return _changed(spec.config, _let_go) != spec.config
+
+
+def let_go(spec: LayerSpec) -> LayerSpec:
+    """A layer whose zeros do not stay."""
+    return replace(spec, config=_changed(spec.config, _let_go))
 
 
 def with_layers(work: Workspace, target: Target, expect: int | None) -> list[Entry]:
@@ -220,10 +228,6 @@ def _let_go(constraint: Any, regularizer: Any) -> tuple[Any, Any]:
 
 def _is_ours(constraint: Any) -> bool:
     return isinstance(constraint, Mapping) and constraint.get("class_name") == KeepsZeros.__name__
-
-
-def _is_held(spec: LayerSpec) -> bool:
-    return _changed(spec.config, _let_go) != spec.config
 
 
 def _makes_zeros(config: Any) -> bool:

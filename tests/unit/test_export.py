@@ -55,7 +55,13 @@ KINDS: dict[str, tuple[Callable[[], keras.Model], Callable[[], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow) if kind in ("chain", "nested", "cnn") else kind
+        for kind in KINDS
+    ],
+)
 def test_saved_models(kind: str, tmp_path: Path) -> None:
     make, batch = KINDS[kind]
     ed = Editor(make())

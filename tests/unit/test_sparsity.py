@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ def dense(**options: Any) -> keras.Model:
 
 
 X, Y = data(32, 12), data(32, 4)
+
+
+def some_slow(kinds: Iterable[str], *slow: str) -> list[Any]:
+    return [pytest.param(k, marks=pytest.mark.slow) if k in slow else k for k in kinds]
 
 
 def zeros(model: keras.Model, *names: str) -> dict[str, np.ndarray]:
@@ -93,7 +97,7 @@ KINDS: dict[str, tuple[Callable[[], Any], tuple[int, ...], int]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some_slow(KINDS, "depthwise", "transposed", "einsum"))
 def test_layers_of_all_kinds(kind: str, tmp_path: Path) -> None:
     make, shape, count = KINDS[kind]
     layer = make()
@@ -131,7 +135,7 @@ TRAINING: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", TRAINING)
+@pytest.mark.parametrize("kind", some_slow(TRAINING, "several steps", "summed up", "clipped"))
 def test_zeros_stay_in_training(kind: str) -> None:
     optimizer, options = TRAINING[kind]
     model = dense()
@@ -160,8 +164,7 @@ def test_a_loaded_model_goes_on_holding_them(tmp_path: Path) -> None:
         file = tmp_path / f"m{suffix}"
         ed.save(file)
         for loaded in (keras.saving.load_model(file), Editor(file).model):
-            if not loaded.compiled:
-                loaded.compile("adam", "mse")
+            loaded.compile("adam", "mse")
             assert same(out(loaded, X), out(ed.model, X))
             before = zeros(loaded)
             loaded.fit(X, Y, verbose=0)
