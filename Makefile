@@ -32,7 +32,7 @@ test: lint test-js test-py
 
 test-all: export HYPOTHESIS_PROFILE = all
 test-all: TIER = -m "slow or not slow"
-test-all: .venv/.stamp-cluster lint test-js test-py test-jax
+test-all: .venv/.stamp-cluster .venv/.stamp-onnx lint test-js test-py test-jax
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -87,6 +87,10 @@ setup: .venv/.stamp $(BUNDLE)
 
 .venv/.stamp-cluster: .venv/.stamp
 	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install --editable ".[cluster]"
+	touch $@
+
+.venv/.stamp-onnx: .venv/.stamp
+	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install --editable ".[onnx]"
 	touch $@
 
 # Not `npm ci`: it can fail on the optional packages of other platforms where `install` works.

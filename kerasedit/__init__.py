@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import EditError, NameTaken, ShapeMismatch, StructureError, TargetError
 
 if TYPE_CHECKING:
+    from .compress.zeros import SparsitySchedule
     from .differences import Diff, diff
     from .editor import Editor
     from .plan import Plan
@@ -36,6 +37,7 @@ _PLACES = {
     "Plan": ".plan",
     "Plateau": ".training.stages",
     "Recipe": ".recipe",
+    "SparsitySchedule": ".compress.zeros",
     "Stage": ".training.stages",
     "Sweep": ".search.results",
     "TrainableToggles": ".widgets.parts",
@@ -81,6 +83,7 @@ __all__ = [
     "Plateau",
     "Recipe",
     "ShapeMismatch",
+    "SparsitySchedule",
     "Stage",
     "StructureError",
     "Sweep",

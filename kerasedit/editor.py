@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from . import _keras
-from .edits import Edit, Transaction
+from .edits import Edit, Quantize, Transaction
 from .edits.base import NewValues, Report, Workspace
 from .errors import EditError, ShapeMismatch, StructureError
 from .files import load_model, save_model
@@ -38,8 +38,11 @@ from .weights.bank import SlotKey
 from .weights.loaded import other_weights
 
 if TYPE_CHECKING:
+    from .compress.distilling import Distiller
     from .compress.groups import ChannelGroup
+    from .compress.quantized import Quantization
     from .differences import Diff
+    from .exporting import Export
     from .recipe import Recipe
     from .replay import Replay
     from .training.live import LiveEdit
@@ -279,6 +282,25 @@ class Editor(EditMethods["Editor"]):
 
             # Those that the layers make come before those that they take.
             return sorted((g for g in found if has(g.layers)), key=lambda g: not has(g.makers))
+
+    def quantization(self, inputs: Any = None) -> Quantization:
+        """What `ed.quantize` did last: to which layers, to the size, and to the outputs.
+
+        Args:
+            inputs: what the model takes; drawn if None.
+
+        Raises:
+            EditError: nothing was quantized, or only in a transaction with other edits.
+        """
+        from .compress.quantized import quantization_of
+
+        with self.lock:
+            self._not_in_training("looked at")
+            for step in reversed(self.steps):
+                if isinstance(step.edit, Quantize):
+                    work = replace(self._workspace(), graph=step.before)
+                    return quantization_of(step.edit, work, step.after, self._make, inputs)
+            raise EditError("No step of the history is one of ed.quantize.")
 
     # -- editing ---------------------------------------------------------------------------------
 
@@ -636,6 +658,52 @@ class Editor(EditMethods["Editor"]):
 
         return LiveEdit(self, **options)
 
+    def distiller(
+        self,
+        *,
+        loss: Any = None,
+        weights: Any = None,
+        temperature: float = 3.0,
+        student_loss_weight: float = 0.5,
+    ) -> Distiller:
+        """Keras's own `Distiller`, with the source as the teacher and `ed.model` as the student.
+
+        `ed.distiller().fit(x, y)` trains `ed.model` itself, with its own optimizer, by its own loss and
+        by what the source puts out. The source is not touched. After an edit of the structure, make
+        another distiller.
+
+        Args:
+            loss: a `keras.distillation.DistillationLoss`, or a list of them. If None, outputs that are
+                classes are compared by their logits (or the logarithms of their probabilities) at a
+                temperature, others by the mean square of their difference.
+            weights: of the losses, where several are given.
+            temperature: more lets the student learn more of classes that are not the likeliest.
+            student_loss_weight: the share of the student's own loss, from 0 to 1.
+
+        Raises:
+            EditError: `ed.model` is not compiled, is the source itself (`in_place=True`), or puts out
+                something else than the source.
+        """
+        from .compress.distilling import make_distiller
+
+        with self.lock:
+            self._not_in_training("taught")
+            source, copy = self._sides()
+            if source is None:
+                raise EditError(
+                    "The editor works on the model itself (in_place=True), which cannot be its own "
+                    "teacher. Open it without in_place=True."
+                )
+            return make_distiller(
+                source,
+                copy,
+                self._custom_objects,
+                loss=loss,
+                weights=weights,
+                temperature=temperature,
+                student_loss_weight=student_loss_weight,
+            )
+
     @property
     def monitor(self) -> Monitor:
         """What is known of the training that a live callback tells of."""
@@ -946,6 +1014,43 @@ class Editor(EditMethods["Editor"]):
 
             save_model(copy.model, path, check, custom_objects=self._custom_objects)
             return self
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,
+        *,
+        inputs: Any = None,
+        tolerance: float | None = 1e-4,
+        **options: Any,
+    ) -> Export:
+        """Writes `ed.model` for what runs it without Keras: by Keras's own `model.export`.
+
+        It is written beside, opened by what runs it, run on a batch and compared with the model, then
+        renamed.
+
+        Args:
+            path: a `.tflite` (LiteRT) or `.onnx` file, or the folder of a SavedModel.
+            format: `"tf_saved_model"`, `"litert"` or `"onnx"`; by the path's ending if None.
+            inputs: what the model takes, to compare with; drawn if None.
+            tolerance: how far an output may be off, as a share of its largest value; None keeps the
+                file in any case.
+            options: of `model.export`, such as `opset_version=` or `optimizations=`.
+
+        Returns:
+            What was written and how near its outputs are, told in words by `str`.
+
+        Raises:
+            ModelFileError: it cannot be written or opened, or what the format needs is not installed;
+                what was there survives.
+            EditError: the format is not known, or what was written puts out something else.
+        """
+        from .exporting import export_model
+
+        with self.lock:
+            self._not_in_training("exported")
+            _, copy = self._sides()
+            return export_model(copy, path, format, inputs, tolerance, options)
 
     def to_code(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import keras
 import numpy as np
 
+from . import _keras
 from .blocks import Block, make_block, needs_tensor
 from .edits import (
     AddBranch,
@@ -16,6 +17,7 @@ from .edits import (
     Append,
     Configure,
     Connect,
+    Densify,
     Disconnect,
     Duplicate,
     Edit,
@@ -31,6 +33,7 @@ from .edits import (
     Move,
     Nest,
     PruneChannels,
+    Quantize,
     Reinitialize,
     Remove,
     RemoveOutput,
@@ -40,17 +43,20 @@ from .edits import (
     ScaleWeights,
     SetInput,
     SetWeights,
+    Sparsify,
     Transaction,
     Trim,
     Unfreeze,
 )
 from .edits.base import Workspace
 from .edits.layers import config_value
+from .edits.quantizing import read_config, with_weights
 from .edits.regions import entering
 from .edits.structure import once_each, places, single_output, tensor_at
 from .edits.wiring import dtype_name, leaving, make_merge
 from .errors import EditError, TargetError
 from .graph.infer import OnMismatch
+from .targets import select
 
 if TYPE_CHECKING:
     from .editor import Editor
@@ -700,6 +706,88 @@ class EditMethods(ABC, Generic[Result]):
         """
         return self._run(lambda: FoldBatchnorm(self._optional(target), expect))
 
+    def quantize(
+        self,
+        mode: str | None = None,
+        filters: Any = None,
+        *,
+        target: Any = "**",
+        config: Any = None,
+        expect: int | None = None,
+    ) -> Result:
+        """Keeps weights in fewer bits, as Keras's own `model.quantize` does it.
+
+        `ed.quantization()` tells what was quantized, what was not and why, and what it changed.
+
+        Args:
+            mode: `"int8"`, `"int4"` or `"float8"`.
+            filters: as in Keras: a regular expression or several, one of which is found in the names of
+                layers that are meant, or a function of a layer that tells whether it is.
+            target: which layers, in the editor's own way. Those that Keras cannot quantize are passed
+                over, unless one is named alone.
+            config: a `keras.quantizers.QuantizationConfig`, which tells the mode too.
+            expect: how many layers the target has to name.
+
+        Raises:
+            EditError: there is no such mode, or Keras refuses.
+            StructureError: nothing there can be quantized.
+        """
+
+        def make() -> Edit:
+            where, names = self._data(target), filters
+            if callable(filters):
+                graph = self._editor.graph
+                meant = {entry.path for entry in with_weights(graph, select(graph, where))}
+
+                def let_in(view: Any) -> bool:
+                    return view.path in meant and any(map(filters, _keras.all_layers(view.layer)))
+
+                where, names = self._data(let_in), None
+            elif names is not None and not isinstance(names, str):
+                names = tuple(names)
+            return Quantize(*_mode_of(mode, config), names, where, expect)
+
+        return self._run(make)
+
+    def sparsify(
+        self,
+        target: Any,
+        sparsity: float | None = None,
+        *,
+        pattern: Literal["magnitude", "2:4"] = "magnitude",
+        expect: int | None = None,
+    ) -> Result:
+        """Sets the smallest values of kernels to zero, and holds them there in training.
+
+        What is zero before a step of `fit` is zero after it, also of a model that was saved and loaded.
+        `ed.densify` lets the zeros go.
+
+        Args:
+            target: which layers; of a pattern, those that have no kernels to hold are passed over.
+            sparsity: the share of each kernel that is zero then, from 0 to below 1. With 0.0, only what
+                is zero already is held: `SparsitySchedule` can add to it in `fit`.
+            pattern: `"2:4"` sets two of each four values to zero that a layer takes in a row, as some
+                hardware wants it.
+            expect: how many layers the target has to name.
+
+        Raises:
+            StructureError: the weights of a layer that is named alone cannot be held at zero.
+            EditError: the share is none.
+        """
+        return self._run(
+            lambda: Sparsify(
+                self._data(target), None if sparsity is None else _number(sparsity), pattern, expect
+            )
+        )
+
+    def densify(self, target: Any = "**", *, expect: int | None = None) -> Result:
+        """Lets zeros go that `sparsify` holds. They stay zero until they are trained.
+
+        Raises:
+            EditError: none are held.
+        """
+        return self._run(lambda: Densify(self._data(target), expect))
+
     # -- flags -----------------------------------------------------------------------------------
 
     def freeze(self, *targets: Any, expect: int | None = None) -> Result:
@@ -773,6 +861,22 @@ def _numbers(given: Any) -> tuple[float, ...]:
     if array.ndim != 1 or array.dtype.kind not in "iuf":
         raise EditError("Scores are a list of numbers, one for each channel of the layer.")
     return tuple(float(value) for value in array)
+
+
+def _mode_of(mode: str | None, config: Any) -> tuple[str, dict[str, Any] | None]:
+    """A mode of quantization and its configuration as data, of which one tells the other."""
+    if config is None:
+        if mode is None:
+            raise EditError("Say how to quantize: ed.quantize('int8').")
+        return mode, None
+    if isinstance(config, keras.quantizers.QuantizationConfig):
+        config = keras.saving.serialize_keras_object(config)
+    if not isinstance(config, Mapping):
+        raise EditError(f"config= is a keras.quantizers.QuantizationConfig, not {config!r:.80}.")
+    meant = read_config(config).mode
+    if mode not in (None, meant):
+        raise EditError(f"The mode is {mode!r:.80}, and config= is for {meant!r}.")
+    return meant, dict(config)
 
 
 def _number(value: Any) -> Any:

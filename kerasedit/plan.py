@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +11,7 @@ from .graph.flops import count_flops
 from .graph.infer import show_shape
 from .graph.model_graph import ModelGraph
 from .names import visible
-from .views import count_params, count_trainable, weights_under
+from .views import count_bytes, count_params, count_trainable
 
 
 @dataclass(frozen=True)
@@ -133,20 +132,3 @@ def make_plan(
         before=before,
         after=after,
     )
-
-
-_BITS = {"bool": 8, "bfloat16": 16, "int4": 4, "uint4": 4}
-
-
-def bytes_of(dtype: str, size: int) -> int:
-    """Bytes of `size` values of a dtype."""
-    bits = _BITS.get(dtype)
-    if bits is None:
-        digits = "".join(c for c in dtype.split("_")[0] if c.isdigit())
-        bits = int(digits[:2] if digits else 0) if not dtype.startswith("float8") else 8
-    return size * bits // 8
-
-
-def count_bytes(graph: ModelGraph) -> int:
-    """Bytes of all weights of a model."""
-    return sum(bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights_under(graph, graph.root))

@@ -112,9 +112,7 @@ class Verification:
         lines.append(f"  {_file_text(self.file)}")
         if self.not_comparable:
             lines.append(f"  not compared with the source: {self.not_comparable}")
-        lines += [
-            f"  output '{name}' {_output_text(check)}" for name, check in self.outputs.items()
-        ]
+        lines += [f"  output '{name}' {output_text(check)}" for name, check in self.outputs.items()]
         if self.differences:
             first, *more = (f"'{path}'" for path in self.differences)
             lines.append(f"  the first layer to put out something else is {first}")
@@ -157,7 +155,8 @@ def _file_text(file: FileCheck) -> str:
     return f"saved and loaded, it has {weights} and {outputs}"
 
 
-def _output_text(check: OutputCheck) -> str:
+def output_text(check: OutputCheck) -> str:
+    """What was found of an output, as the end of a sentence."""
     if check.difference is None:
         text = check.reason
     elif check.identical:
@@ -214,7 +213,7 @@ def _compare(
 ) -> Verification:
     refused = probe.refused if source else "the editor works on the model itself (in_place=True)."
     return Verification(
-        outputs=_compare_outputs(source, copy, probe, refused),
+        outputs=compare_outputs(source, copy, probe, refused),
         differences=tuple(probe.after.differences(probe.before)) if probe.before else (),
         file=_compare_file(copy.model, probe, loaded),
         nans=probe.after.first_nan,
@@ -223,23 +222,28 @@ def _compare(
     )
 
 
-def _compare_outputs(
+def compare_outputs(
     source: Side | None, copy: Side, probe: Probe, refused: str
 ) -> dict[str, OutputCheck]:
-    new = _named(copy, probe.after.outputs)
-    old = {} if source is None or probe.before is None else _named(source, probe.before.outputs)
+    """Every output of the copy, by name, beside the source's."""
+    new = named_outputs(copy, probe.after.outputs)
+    old = (
+        {}
+        if source is None or probe.before is None
+        else named_outputs(source, probe.before.outputs)
+    )
     # An output that was renamed is the one that comes from the same layer.
     names = {by: name for name, (by, _) in new.items() if name not in old}
     old = {
         name if name in new else names.get(by, name): batches for name, (by, batches) in old.items()
     }
     return {
-        name: _compare_output(old.get(name), new[name][1] if name in new else None, refused)
+        name: compare_output(old.get(name), new[name][1] if name in new else None, refused)
         for name in dict.fromkeys((*new, *old))
     }
 
 
-def _named(side: Side, batches: list[list[np.ndarray]]) -> dict[str, tuple[Any, Any]]:
+def named_outputs(side: Side, batches: list[list[np.ndarray]]) -> dict[str, tuple[Any, Any]]:
     """For each output by name: which layer it comes from, and what it was for each batch.
 
     The name is the key in a dictionary, the model's own name for it, or a number.
@@ -259,7 +263,7 @@ def _named(side: Side, batches: list[list[np.ndarray]]) -> dict[str, tuple[Any, 
     return {name: (by, each[i]) for i, (name, by) in enumerate(zip(names, makers, strict=True))}
 
 
-def _compare_output(before: Any, after: Any, refused: str) -> OutputCheck:
+def compare_output(before: Any, after: Any, refused: str) -> OutputCheck:
     """Compares what one output was for each batch, in the source (`before`) and the copy."""
     old, new = (None if batches is None else batches[0].shape for batches in (before, after))
     nans = (

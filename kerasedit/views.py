@@ -169,3 +169,25 @@ def weights_under(graph: ModelGraph, layer: int) -> list[tuple[int, VariableSpec
 
     visit(layer)
     return found
+
+
+_BITS = {"bool": 8, "bfloat16": 16, "int4": 4, "uint4": 4}
+
+
+def bytes_of(dtype: str, size: int) -> int:
+    """Bytes of `size` values of a dtype."""
+    bits = _BITS.get(dtype)
+    if bits is None:
+        digits = "".join(c for c in dtype.split("_")[0] if c.isdigit())
+        bits = int(digits[:2] if digits else 0) if not dtype.startswith("float8") else 8
+    return size * bits // 8
+
+
+def count_bytes(graph: ModelGraph) -> int:
+    """Bytes of all weights of a model."""
+    return layer_bytes(graph, graph.root)
+
+
+def layer_bytes(graph: ModelGraph, layer: int) -> int:
+    """Bytes of the weights of a layer, of a nested model all inside it, each layer once."""
+    return sum(bytes_of(w.dtype, math.prod(w.shape)) for _, w in weights_under(graph, layer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..edits.sparsity import is_kept, let_go
 from ..graph.model_graph import Call, ModelGraph, Network, fresh_id
 from .flags import write_flags
 from .layout import told
@@ -32,7 +33,9 @@ def write(editor: Editor, script: Script, weights: bool) -> list[str]:
     assert net is not None
     if made_by_class(root):
         net = Network((Call(fresh_id(), root.id),), [], [])
-    networks = Networks(script, graph.layers, net)
+    kept = [spec for spec in graph.layers.values() if is_kept(spec)]
+    # What holds zeros is not Keras's.
+    networks = Networks(script, {**graph.layers, **{s.id: let_go(s) for s in kept}}, net)
     about = f"The edited model {told(root.name)}, with the weights of the source."
     build = Function("build", ["source"], about)
     code, settings = networks.model(build, root)
@@ -48,6 +51,7 @@ def write(editor: Editor, script: Script, weights: bool) -> list[str]:
         f"The edited model {told(root.name)} in plain Keras.",
         "`build(source)` makes it and gives it the weights of the model that was edited. It is not "
         "compiled.",
+        *(["Zeros of its weights are not held when it is trained."] if kept else []),
         *_of_shared(graph, networks),
     ]
 

@@ -7,7 +7,9 @@ from .group import Transaction
 from .growing import GrowChannels, GrowOutputs
 from .layers import Configure, Duplicate, Move
 from .pruning import PruneChannels
+from .quantizing import Quantize
 from .regions import Extract, Inline, Nest, ReplaceBetween
+from .sparsity import Densify, Sparsify
 from .structure import Append, Insert, Remove, Rename, Replace, Trim
 from .weights import MapWeights, Reinitialize, ScaleWeights, SetWeights
 from .wiring import AddBranch, AddOutput, Connect, Disconnect, RemoveOutput, SetInput
@@ -18,6 +20,7 @@ __all__ = [
     "Append",
     "Configure",
     "Connect",
+    "Densify",
     "Disconnect",
     "Duplicate",
     "Edit",
@@ -33,6 +36,7 @@ __all__ = [
     "Move",
     "Nest",
     "PruneChannels",
+    "Quantize",
     "Reinitialize",
     "Remove",
     "RemoveOutput",
@@ -42,6 +46,7 @@ __all__ = [
     "ScaleWeights",
     "SetInput",
     "SetWeights",
+    "Sparsify",
     "Transaction",
     "Trim",
     "Unfreeze",

@@ -41,12 +41,17 @@ Writer = Callable[[str, Any], str]
 
 @dataclass
 class Report:
-    """What an edit did beside what it was asked for."""
+    """What an edit did beside what it was asked for.
+
+    `notes` are for who looks, none is a warning. `passed_over` are layers by their paths that a
+    pattern names and that the edit is not for, with the reason.
+    """
 
     dropped: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    passed_over: dict[str, str] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
     matched: list[tuple[Target, tuple[str, ...]]] = field(default_factory=list)
 
@@ -219,6 +224,18 @@ class Workspace:
             draft = self.draft_of(owner)
             draft.calls = [
                 replace(call, stale=True) if call.layer in layers else call for call in draft.calls
+            ]
+            self.adopt(owner, draft)
+
+    def swap(self, others: Mapping[LayerId, LayerSpec]) -> None:
+        """Puts layers of identities of their own, called as those were, in the places of layers."""
+        flags = {spec.id: self.graph.flags.get(old, True) for old, spec in others.items()}
+        self.graph = self.graph.with_layers(*others.values(), flags=flags)
+        for owner in dict.fromkeys(e.owner for e in self.graph.entries if e.layer in others):
+            draft = self.draft_of(owner)
+            draft.calls = [
+                replace(call, layer=others[call.layer].id) if call.layer in others else call
+                for call in draft.calls
             ]
             self.adopt(owner, draft)
 
@@ -475,6 +492,11 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: isinstance(v, str) or _are(_is_number, v),
         "a text or a list of numbers",
     ),
+    "filters": (
+        lambda v: v is None or isinstance(v, str) or _are(lambda item: isinstance(item, str), v),
+        "a text or a list of texts",
+    ),
+    "pattern": (lambda v: v in ("magnitude", "2:4"), "'magnitude' or '2:4'"),
     "multiple_of": (lambda v: _is_int(v), "a whole number"),
     "scope": (lambda v: v in ("layer", "global"), "'layer' or 'global'"),
     "seed": (lambda v: v is None or _is_int(v), "a whole number"),
@@ -626,6 +648,27 @@ def choose_input(work: Workspace, entry: Entry, call: Call, which: Any, argument
             f"{argument}={which!r} names no single input of '{entry.path}': {listing}."
         )
     return chosen[0]
+
+
+def inside(graph: ModelGraph, found: Iterable[Entry]) -> list[Entry]:
+    """The layers among some that are no models, and those inside of the models among them."""
+    own = list(found)
+    paths = {entry.path for entry in own}
+    models = tuple(f"{e.path}/" for e in own if graph.layers[e.layer].net is not None)
+    return [
+        entry
+        for entry in graph.entries
+        if (entry.path in paths or entry.path.startswith(models))
+        and graph.layers[entry.layer].kind == "layer"
+    ]
+
+
+def by_reason(what: str, passed_over: Mapping[str, str]) -> list[str]:
+    """Layers that an edit is not for, in lines: those of one reason together."""
+    paths: dict[str, list[str]] = {}
+    for path, why in passed_over.items():
+        paths.setdefault(why, []).append(path)
+    return [f"{what}: {listed(map(repr, own))}, as {why}" for why, own in paths.items()]
 
 
 def require_free(work: Workspace, owner: LayerId, name: str, what: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import EditError, ShapeMismatch, StructureError, TargetError
 from ..graph.build import call_on, copy_subclass, make_layer
 from ..graph.infer import show_shape
-from ..graph.model_graph import Entry, LayerId, Ref, VariableRef, VariableSpec
+from ..graph.model_graph import Entry, LayerId, LayerSpec, Ref, VariableRef, VariableSpec
 from ..graph.read import variable_specs
 from ..graph.ties import put_in_order
 from ..names import listed
@@ -299,13 +299,15 @@ class Reinitialize(Edit):
         return "" if name == "arrays" else super()._argument(name, value, required, write)
 
 
-def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
-    """The values that a layer's initializers give, in the order of `layer.variables`.
+def called_anew(work: Workspace, entry: Entry, spec: LayerSpec, live: Any = None) -> Any:
+    """A layer made from its specification, with the variables of one called as that in a place is.
 
-    Raises:
-        StructureError: a fresh layer does not have the variables of this one.
+    Args:
+        work: has the place.
+        entry: the place.
+        spec: the layer in it, or one that is to take its place.
+        live: the live layer, which tells what shapes it was built for where the wiring is not known.
     """
-    spec = work.spec(entry.layer)
     of_class = spec.net is not None  # a model with weights of its own, which its class makes
     make = copy_subclass if of_class else make_layer
     layer = make(spec.prototype if of_class else spec, work.custom_objects)
@@ -323,6 +325,17 @@ def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
 
         call_on(layer, net.calls_of[entry.layer][0], symbol)
     put_in_order(spec, layer)
+    return layer
+
+
+def first_values(work: Workspace, entry: Entry, live: Any) -> list[np.ndarray]:
+    """The values that a layer's initializers give, in the order of `layer.variables`.
+
+    Raises:
+        StructureError: a fresh layer does not have the variables of this one.
+    """
+    spec = work.spec(entry.layer)
+    layer = called_anew(work, entry, spec, live)
     there = [(v.shape, v.dtype) for v in variable_specs(layer)]
     if there != [(v.shape, v.dtype) for v in spec.variables or ()]:
         raise StructureError(

@@ -83,7 +83,7 @@ class Sweep:
             EditError: pandas is not installed.
         """
         try:
-            import pandas
+            import pandas  # pyright: ignore[reportMissingImports]
         except ImportError as problem:
             raise EditError(
                 "pandas is not installed. Install it (pip install pandas), or take .records, which "
@@ -109,7 +109,7 @@ class Sweep:
             return figure
         axes = figure.subplots()
         places = range(len(bars))
-        axes.barh(places, [self._score(r) for r in bars], color="#0b61a4", height=0.7)
+        axes.barh(places, [self._score(r) or 0.0 for r in bars], color="#0b61a4", height=0.7)
         # Names are not mathematics: "$" and "_" are taken as they are.
         axes.set_yticks(places, [_line(r["candidate"], _NAME) for r in bars], fontsize=7)
         for label in axes.get_yticklabels():

@@ -11,10 +11,9 @@ from ..edits.base import tensors_of
 from ..graph.model_graph import Entry, LayerId, ModelGraph
 from ..handback import free_variable, user_namespace
 from ..palette import family_of
-from ..plan import count_bytes
 from ..summary import removed, statuses, successors
 from ..training.monitor import State
-from ..views import LayerView, count_params, count_trainable, weights_under
+from ..views import LayerView, count_bytes, count_params, count_trainable, weights_under
 
 if TYPE_CHECKING:
     from ..editor import Editor

@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 
 @contextlib.contextmanager
 def dask() -> Iterator[dict[str, Any]]:
-    import dask
-    from distributed import Client, LocalCluster
+    import dask  # pyright: ignore[reportMissingImports]
+    from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
 
     # The default takes a worker for lost that needs longer than 15 s to import TensorFlow.
     with (
@@ -41,8 +41,8 @@ def dask() -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def ray() -> Iterator[dict[str, Any]]:
-    import ray
-    from ray.util.joblib import register_ray
+    import ray  # pyright: ignore[reportMissingImports]
+    from ray.util.joblib import register_ray  # pyright: ignore[reportMissingImports]
 
     register_ray()
     environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}  # for the modules of these tests

@@ -206,6 +206,12 @@ EDITS: dict[str, Callable[[Editor], Any]] = {
     "grow_outputs": lambda ed: ed.grow_outputs(3, seed=5),
     "grow_outputs by any seed": lambda ed: ed.grow_outputs(1),
     "fold_batchnorm": lambda ed: ed.fold_batchnorm(),
+    "quantize": lambda ed: ed.quantize("int8"),
+    "quantize by blocks": lambda ed: ed.quantize(
+        config=keras.quantizers.Int4QuantizationConfig(block_size=4), filters=["a", "c"]
+    ),
+    "sparsify": lambda ed: ed.sparsify("**", 0.4),
+    "densify": lambda ed: ed.sparsify("**", 0.4).densify("a"),
     "freeze": lambda ed: ed.freeze("a", "norm"),
     "unfreeze": lambda ed: ed.freeze("**").unfreeze(layers.Dense),
     "freeze_up_to": lambda ed: ed.freeze_up_to("b"),

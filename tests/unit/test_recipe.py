@@ -104,6 +104,7 @@ EDITS: dict[str, tuple[str, Callable[[Editor], Any]]] = {
     ),
     "connect": ("fork", lambda ed: ed.connect("a", "top", merge=layers.Concatenate(),
                                               on_mismatch="slice")),
+    "densify": ("cnn", lambda ed: ed.sparsify("**", 0.5).densify("block[12]_conv")),
     "disconnect": ("fork", lambda ed: ed.disconnect("b", "add")),
     "duplicate": ("cnn", lambda ed: ed.duplicate("block2_conv").duplicate("block3_conv",
                                                                           weights=False)),
@@ -122,6 +123,7 @@ EDITS: dict[str, tuple[str, Callable[[Editor], Any]]] = {
     "prune_channels": (
         "cnn", lambda ed: ed.prune_channels("block[12]_conv", fraction=0.5, criterion="l1"),
     ),
+    "quantize": ("chain", lambda ed: ed.quantize("int8", "[ab]")),
     "reinitialize": ("cnn", lambda ed: ed.reinitialize("block2_*")),
     "remove": ("fork", lambda ed: ed.remove("add", keep="b")),
     "remove_output": ("dicts", lambda ed: ed.remove_output("low")),
@@ -133,6 +135,7 @@ EDITS: dict[str, tuple[str, Callable[[Editor], Any]]] = {
     "scale_weights": ("cnn", lambda ed: ed.scale_weights("block1_conv/kernel", 0.5)),
     "set_input": ("cnn", lambda ed: ed.set_input((12, 10, 3))),
     "set_weights": ("chain", lambda ed: ed.set_weights("a", {"bias": np.arange(5.0)})),
+    "sparsify": ("cnn", lambda ed: ed.sparsify("block[23]_conv", pattern="2:4")),
     "trim": ("cnn", lambda ed: ed.trim("block3_relu")),
     "unfreeze": ("cnn", lambda ed: ed.freeze("*").unfreeze("block4_*")),
 }  # fmt: skip
