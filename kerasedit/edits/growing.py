@@ -218,6 +218,12 @@ _BEHIND = (
     layers.ActivityRegularization,
     layers.Dropout,
     layers.ELU,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalAveragePooling3D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
     layers.Identity,
     layers.LeakyReLU,
     layers.ReLU,
@@ -251,7 +257,7 @@ class GrowOutputs(Edit):
 
     def apply(self, work: Workspace) -> None:
         self._check()
-        head = self._head(work)
+        head, reshapes = self._head(work)
         spec = work.spec(head.layer)
         argument = _HEADS[spec.cls]
         before = (spec.config or {})[argument]
@@ -261,8 +267,10 @@ class GrowOutputs(Edit):
             for index, variable in enumerate(spec.variables or ())
         }
         work.need_values([head.layer])
-        place: Place = (argument,)
-        resize(work, Cut(kept, {(head.layer, place): before + self.n}))
+        after = before + self.n
+        settings: dict[tuple[LayerId, Place], Any] = {(head.layer, (argument,)): after}
+        settings |= {(layer, ("target_shape",)): (after,) for layer in reshapes}
+        resize(work, Cut(kept, settings))
         graph, given, seed = work.graph, work.custom_objects, self.seed or 0
 
         def make(entry: Entry, index: int, origin: Origin) -> Callable[..., np.ndarray]:
@@ -273,8 +281,11 @@ class GrowOutputs(Edit):
         number = f"{self.n} new unit{'' if self.n == 1 else 's'}"
         work.report.notes.append(f"'{head.path}' draws {number} from its initializers.")
 
-    def _head(self, work: Workspace) -> Entry:
+    def _head(self, work: Workspace) -> tuple[Entry, list[LayerId]]:
         """The layer that makes the output, behind which each class goes on by itself.
+
+        Returns:
+            It, and what is behind it that names the number of classes.
 
         Raises:
             StructureError: there is none, or what it makes is taken elsewhere too.
@@ -282,6 +293,7 @@ class GrowOutputs(Edit):
         work.draft_of(work.graph.root)  # refuses an opaque model
         ref, owner, prefix = self._output(work), work.graph.root, ""
         after: Call | None = None
+        reshapes: list[LayerId] = []
         while True:
             net = work.graph.net_of(owner)
             call = net.by_id[ref.call]
@@ -306,11 +318,15 @@ class GrowOutputs(Edit):
                 after = None
                 continue
             if spec.cls in _HEADS:
-                return self._usable(work, entry)
+                return self._usable(work, entry), reshapes
             taken = tensors_of(call)
             by_itself = spec.cls in _BEHIND or (
                 spec.kind == "op" and spec.cls.__name__ in _OPS_BEHIND
             )
+            if spec.cls in (layers.Flatten, layers.Reshape):
+                sizes = [size for size in net.spec(taken[0]).shape[1:] if size != 1]
+                by_itself = sizes == list(net.spec(Ref(call.id)).shape[1:])
+                reshapes += [spec.id] if spec.cls is layers.Reshape else []
             if not by_itself or len(taken) != 1:
                 raise StructureError(
                     f"Classes are added to a Dense layer or a convolution at the end of the model; "

@@ -318,6 +318,16 @@ def test_layers_behind_the_head() -> None:
     ed = Editor(source).grow_outputs(1)
     assert ed.model.output_shape == (None, 4)
     assert ed.model.get_layer("inner").get_layer("head").units == 4
+    stack = [keras.Input((6, 6, 3)), layers.GlobalAveragePooling2D(keepdims=True)]
+    stack += [layers.Conv2D(4, 1), layers.Reshape((4,)), layers.Softmax()]
+    assert Editor(keras.Sequential(stack)).grow_outputs(2).model.output_shape == (None, 6)
+    stack[3:] = [layers.Flatten()]
+    assert Editor(keras.Sequential(stack)).grow_outputs(2).model.output_shape == (None, 6)
+    stack[1:] = [layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()]
+    assert Editor(keras.Sequential(stack)).grow_outputs(2).model.output_shape == (None, 6)
+    spread = keras.Sequential([*stack[:2], layers.Flatten(name="flat")])
+    match = "at the end of the model; here is 'flat' .Flatten."
+    refused(Editor(spread), StructureError, match, lambda ed: ed.grow_outputs(2))
     chain = models.chain()
     ed = Editor(chain).append(layers.Softmax()).grow_outputs(3)
     assert type(ed.model) is keras.Sequential

@@ -1,0 +1,62 @@
+"""Models of `keras.applications` with more channels, more classes and no normalizations."""
+
+from __future__ import annotations
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+
+from kerasedit import Editor
+from kerasedit.compress.groups import Channels
+from tests.models import data
+from tests.pruning import distinct
+
+from .applications import SIZES, all_names
+from .test_pruning import normalised
+
+SOME = ("MobileNetV3Small",)
+OTHERS = [name for name in all_names() if name not in SOME]
+
+
+def check(name: str) -> None:
+    size = SIZES.get(name, 32)
+    build = getattr(keras.applications, name)
+    options = {"weights": None, "classes": 10, "classifier_activation": None}
+    x = 60 * data(8, size, size, 3) + 128  # some models scale pictures themselves
+    made = distinct(build(input_shape=(size, size, 3), **options))
+    # A Normalization takes in weights that it is given only when it is made anew.
+    source = normalised(Editor(made).model, x)
+    expected = np.asarray(source(x))
+    ed = Editor(source)
+    norms = [v for v in ed.layers if v.class_name == "BatchNormalization"]
+    if norms:
+        ed.fold_batchnorm()
+        assert len(norms) > len([v for v in ed.layers if v.class_name == "BatchNormalization"])
+    channels = Channels(ed.graph)
+    free = [
+        (ed.graph.paths[layer], len(numbers))
+        for layer, numbers in channels.makers.items()
+        if not channels.bounds.keys() & set(numbers.tolist())
+    ]
+    for number, (path, width) in enumerate((free[0], free[len(free) // 2], free[-1])):
+        ed.grow_channels(path, 2 * width, init=("function_preserving", "random")[number % 2])
+    ed.grow_outputs(3)
+    found = np.asarray(ed.model(x))[:, :10]
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+    del ed, source
+    keras.utils.clear_session()
+    gc.collect()
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_some(name: str) -> None:
+    check(name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_others(name: str) -> None:
+    check(name)
