@@ -21,7 +21,7 @@ Mode = Literal["auto", "min", "max"]
 Record = dict[str, Any]
 
 _OWN = ("candidate", "number", "status", "change", "params", "seconds", "layers", "edits", "error")
-_NAME, _TEXT, _ROWS, _BARS = 44, 90, 400, 200
+_NAME, _TEXT, _ROWS, _BARS = 56, 90, 400, 200
 
 
 @dataclass(frozen=True, repr=False)
