@@ -7,6 +7,7 @@ as every sweep after the first in a notebook does.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ import kerasedit
 from kerasedit.edits import PruneChannels
 
 keras.utils.set_random_seed(1)
-x = np.random.default_rng(0).normal(size=(512, 16, 16, 3)).astype("float32")
-y = np.random.default_rng(1).integers(0, 10, 512)
+x = np.random.default_rng(0).normal(size=(256, 16, 16, 3)).astype("float32")
+y = np.random.default_rng(1).integers(0, 10, 256)
 inputs = keras.Input((16, 16, 3))
 h = inputs
 for n in range(4):
@@ -36,14 +37,14 @@ loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile("adam", loss)
 
 def evaluate(copy):
-    copy.fit(x, y, epochs=3, batch_size=64, verbose=0)
+    copy.fit(x, y, epochs=2, batch_size=64, verbose=0)
     return copy.evaluate(x, y, verbose=0)
 
 candidates = [
     PruneChannels(f"conv{{n}}", fraction=share) for n in range(4) for share in (0.1, 0.2, 0.3, 0.4)
 ]
 assert len(candidates) == {CANDIDATES}
-for _ in range(2):
+for _ in range(int(sys.argv[2])):
     start = time.perf_counter()
     found = kerasedit.sweep(model, candidates, evaluate, n_jobs=int(sys.argv[1]), verbose=False)
     print(time.perf_counter() - start)
@@ -53,7 +54,7 @@ for _ in range(2):
 
 def run() -> Iterator[Result]:
     """Yields the rows of the table."""
-    one, (cold, warm) = min(seconds(1)), seconds(WORKERS)
+    [one], (cold, warm) = seconds(1, 1), seconds(WORKERS, 2)
     name = f"{CANDIDATES} candidates"
     yield Result(f"{name}, in one process", f"{one:.1f} s")
     yield Result(f"{name}, on {WORKERS} workers that start", f"{cold / one:.2f} × one process")
@@ -63,20 +64,18 @@ def run() -> Iterator[Result]:
     )
 
 
-def seconds(jobs: int) -> list[float]:
-    """How long two sweeps take, one after the other, in a process of their own.
+def seconds(jobs: int, times: int) -> list[float]:
+    """How long sweeps take, one after the other, in a process of their own.
 
     One process has the cores that one of the workers would have: else it would use those of both.
     """
-    import os
-
     share = str(max(1, (os.cpu_count() or 1) // WORKERS))
     threads = {"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": share}
-    command = [sys.executable, "-c", _RUN, str(jobs)]
+    command = [sys.executable, "-c", _RUN, str(jobs), str(times)]
     found = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, **threads}
     )
-    return [float(text) for text in found.stdout.split()[-2:]]
+    return [float(text) for text in found.stdout.split()[-times:]]
 
 
 if __name__ == "__main__":

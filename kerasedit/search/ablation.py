@@ -76,7 +76,7 @@ def ablate(
             `"freeze"`: it keeps its weights while the others are fine-tuned.
         metric: what is scored: the name of a metric that the model was compiled with, or of one of
             Keras's, or a function of `(y, outputs)` as Keras and scikit-learn have them. If None, all
-            that the model was compiled with, the loss first.
+            that the model was compiled with, of which the loss counts.
         mode: as in `sweep`.
         target: only these layers.
         fraction, criterion: of `"prune"`, as in `prune_channels`.
@@ -302,12 +302,12 @@ class Score:
     batch_size: int
 
     @property
-    def primary(self) -> str | None:
-        """The name of the score; None where it is the first that the model was compiled with."""
+    def primary(self) -> str:
+        """The name of the score; the others are beside it."""
         if self.y is None:
             return DISTANCE
         if self.metric is None or isinstance(self.metric, str):
-            return self.metric
+            return self.metric or "loss"
         return getattr(self.metric, "name", None) or getattr(self.metric, "__name__", "score")
 
     @property
@@ -333,7 +333,7 @@ class Score:
             if self.metric is None or self.metric in found:
                 return found
         outputs = model.predict(self.x, batch_size=self.batch_size, verbose=0)  # pyright: ignore
-        return {str(self.primary): measured(self.metric, self.y, outputs)}
+        return {self.primary: measured(self.metric, self.y, outputs)}
 
     def outputs(self, model: keras.Model) -> tuple[np.ndarray, ...]:
         """What a model puts out, as a flat list of arrays."""

@@ -135,7 +135,7 @@ def _opened(backend: str, arrays: Sequence[np.ndarray]) -> Job:
             f"KERAS_BACKEND={backend} where they are started."
         )
     head, *parts = arrays
-    saved, custom_objects, evaluate = pickle.loads(memoryview(head), buffers=parts)
+    saved, custom_objects, evaluate = pickle.loads(head.data, buffers=parts)
     return Job(_loaded(saved, custom_objects), custom_objects, evaluate)
 
 

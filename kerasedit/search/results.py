@@ -21,7 +21,7 @@ Mode = Literal["auto", "min", "max"]
 Record = dict[str, Any]
 
 _OWN = ("candidate", "number", "status", "change", "params", "seconds", "layers", "edits", "error")
-_NAME, _TEXT, _ROWS, _BARS = 44, 90, 400, 200
+_NAME, _TEXT, _ROWS, _BARS = 56, 90, 400, 200
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +83,7 @@ class Sweep:
             EditError: pandas is not installed.
         """
         try:
-            import pandas  # pyright: ignore[reportMissingImports]
+            import pandas
         except ImportError as problem:
             raise EditError(
                 "pandas is not installed. Install it (pip install pandas), or take .records, which "
@@ -99,9 +99,10 @@ class Sweep:
         """
         if order not in ("best", "given"):
             raise EditError(f"order is 'best' or 'given', not {order!r:.80}.")
-        bars = [r for r in self.records if self._score(r) is not None and r["number"]]
+        scored = [(record, self._score(record)) for record in self.records if record["number"]]
+        bars = [(record, score) for record, score in scored if score is not None]
         if order == "given":
-            bars.sort(key=lambda record: record["number"])
+            bars.sort(key=lambda bar: bar[0]["number"])
         more, bars = len(bars) - _BARS, bars[:_BARS]
         figure = figure_class()(figsize=(8, 0.9 + 0.24 * max(1, len(bars))), layout="constrained")
         if not bars:
@@ -109,9 +110,9 @@ class Sweep:
             return figure
         axes = figure.subplots()
         places = range(len(bars))
-        axes.barh(places, [self._score(r) or 0.0 for r in bars], color="#0b61a4", height=0.7)
+        axes.barh(places, [score for _, score in bars], color="#0b61a4", height=0.7)
         # Names are not mathematics: "$" and "_" are taken as they are.
-        axes.set_yticks(places, [_line(r["candidate"], _NAME) for r in bars], fontsize=7)
+        axes.set_yticks(places, [_line(r["candidate"], _NAME) for r, _ in bars], fontsize=7)
         for label in axes.get_yticklabels():
             label.set_parse_math(False)
         axes.set_ylim(len(bars) - 0.4, -0.6)

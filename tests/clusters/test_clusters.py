@@ -25,14 +25,18 @@ ROOT = Path(__file__).parents[2]
 
 @contextlib.contextmanager
 def dask() -> Iterator[dict[str, Any]]:
-    import dask  # pyright: ignore[reportMissingImports]
-    from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
+    # Not installed where only `make test` runs.
+    import dask.config  # pyright: ignore
+    from distributed import Client, LocalCluster  # pyright: ignore
 
     # The default takes a worker for lost that needs longer than 15 s to import TensorFlow.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "120s"}),
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,  # pyright: ignore
         ) as cluster,
         Client(cluster),
     ):
@@ -41,8 +45,8 @@ def dask() -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def ray() -> Iterator[dict[str, Any]]:
-    import ray  # pyright: ignore[reportMissingImports]
-    from ray.util.joblib import register_ray  # pyright: ignore[reportMissingImports]
+    import ray  # pyright: ignore
+    from ray.util.joblib import register_ray  # pyright: ignore
 
     register_ray()
     environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}  # for the modules of these tests

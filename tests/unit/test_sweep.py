@@ -294,7 +294,7 @@ def test_a_figure_has_a_bar_for_each_score() -> None:
         wanted = sorted(found, key=lambda r: r["number"]) if order == "given" else found
         names = [r["candidate"] for r in wanted if r["number"] and r["score"] is not None]
         assert [label.get_text() for label in axes.get_yticklabels()] == names
-        assert [bar.get_width() for bar in axes.patches] == [scores(found)[n] for n in names]  # type: ignore[attr-defined]
+        assert [bar.get_width() for bar in axes.containers[0]] == [scores(found)[n] for n in names]
         assert axes.lines[0].get_xdata() == [found.baseline["score"]] * 2
     assert found.plot()._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     with pytest.raises(EditError, match="'worst'"):
