@@ -781,11 +781,7 @@ class EditMethods(ABC, Generic[Result]):
         )
 
     def densify(self, target: Any = "**", *, expect: int | None = None) -> Result:
-        """Lets zeros go that `sparsify` holds. They stay zero until they are trained.
-
-        Raises:
-            EditError: none are held.
-        """
+        """Lets zeros go that `sparsify` holds. They stay zero until they are trained."""
         return self._run(lambda: Densify(self._data(target), expect))
 
     # -- flags -----------------------------------------------------------------------------------

@@ -56,7 +56,8 @@ class KeepsZeros(keras.constraints.Constraint):
         if kept is None:
             raise RuntimeError(
                 "What was zero before this step is not known, as its loss left out the model's "
-                "regularizers. Add sum(model.losses) to it, or let the zeros go with ed.densify()."
+                "regularizers, or as this is JAX. Add sum(model.losses) to it, or let the zeros go with "
+                "ed.densify()."
             )
         value = keras.ops.convert_to_tensor(w if self.inner is None else self.inner(w))
         return keras.ops.where(kept, value, keras.ops.zeros_like(value))

@@ -62,8 +62,10 @@ class Sparsify(Edit):
             elif spec.weights:
                 work.report.passed_over[entry.path] = reason
         self._require(work, entries, found)
-        work.graph = work.graph.with_layers(*(held for _, held, _ in found.values()))
-        work.touch(*found)
+        holds = keras.backend.backend() != "jax"
+        if holds:
+            work.graph = work.graph.with_layers(*(held for _, held, _ in found.values()))
+            work.touch(*found)
         total = zeros = 0
         for entry, held, indexes in found.values():
             for index in indexes:
@@ -79,6 +81,11 @@ class Sparsify(Edit):
             f"zero: {zeros:,} of {total:,} weights ({zeros / total:.1%}) of {listed(paths)}"
         )
         work.report.notes += by_reason("left as it is", work.report.passed_over)
+        if not holds:
+            work.report.warnings.append(
+                "On JAX, a step of training cannot be told what was zero before it: the zeros are not "
+                "held."
+            )
         if _keras.uses_average((work.settings or {}).get("optimizer")):
             work.report.warnings.append(
                 "The optimizer keeps an average of the weights (use_ema) and puts it in their place: it "
@@ -92,10 +99,6 @@ class Sparsify(Edit):
             check_sparsity(self.sparsity)
         elif self.sparsity not in (None, 0.5):
             raise EditError(f"2 of 4 is a sparsity of 0.5, not of {self.sparsity!r:.80}.")
-        if keras.backend.backend() == "jax":
-            raise EditError(
-                "On JAX, a step of training cannot be told what was zero before it. Use TensorFlow."
-            )
 
     def _weights(self, work: Workspace, entry: Entry, held: LayerSpec) -> tuple[str, list[int]]:
         """The weights of a layer that zeros are put into, or why there are none."""
@@ -161,8 +164,9 @@ class Densify(Edit):
             for entry in with_layers(work, self.target, self.expect)
             if is_kept(work.spec(entry.layer))
         }
-        if not held:
-            raise EditError(f"No weights of {target_text(self.target)} are held at zero.")
+        if not held:  # as with layers that train already, nothing is to be done
+            work.report.notes.append("no zeros were held")
+            return
         work.graph = work.graph.with_layers(*map(let_go, held.values()))
         work.touch(*held)
         work.infer("error")
