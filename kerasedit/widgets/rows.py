@@ -192,7 +192,7 @@ def make_info(editor: Editor) -> dict[str, Any]:
         "trainable": trainable,
         "frozen": params - trainable,
         "bytes": count_bytes(graph),
-        "layers": sum(graph.layers[e.layer].kind in ("layer", "model") for e in graph.entries),
+        "layers": len(graph.entries),
         "done": len(editor.steps),
         "undone": len(editor.undone_steps),
         "can_undo": undo is not None,

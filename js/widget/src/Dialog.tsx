@@ -62,7 +62,8 @@ export function Dialog({ store, title, about, path, ready, onApply, children }: 
           <Button label="Cancel" onClick={close}>
             Cancel
           </Button>
-          <button type="submit" class="ke-button ke-primary" disabled={!ready}>
+          {/* One that is disabled would take the Enter key from the fields. */}
+          <button type="submit" class="ke-button ke-primary" aria-disabled={!ready}>
             Apply
           </button>
         </footer>

@@ -190,6 +190,10 @@ export function Layers({ store }: { store: Store }) {
         if (event.shiftKey) openMenu(row.path);
         return event.shiftKey;
       case "Escape":
+        if (store.note.value) {
+          store.note.value = null;
+          return true;
+        }
         if (store.selected.value.length === 0) return false;
         store.clearSelection();
         return true;

@@ -3,7 +3,8 @@ import type { Edit, Row } from "../../shared/src/protocol";
 import { inputsOf } from "../../shared/src/rows";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
-import type { RowNote, Store } from "./store";
+import { foretelling } from "./pointing";
+import type { Retried, RowNote, Store } from "./store";
 
 const STRUCTURAL: ReadonlySet<Edit["edit"]> = new Set(["remove", "insert", "replace", "duplicate", "trim"]);
 
@@ -38,6 +39,14 @@ export function RowNotePanel({ store, note, index, scrollTop }: Props) {
   const inputs = inputsToKeep(store.rows.value, edit);
   const asksMismatch = refusal.hint === "on_mismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
 
+  const choices: { label: string; choice: Retried }[] = inputs.map((name, keep) => ({ label: `Keep ${name}`, choice: { keep } }));
+  if (asksMismatch) {
+    choices.push(
+      { label: "Start afresh what does not fit", choice: { on_mismatch: "reinit" } },
+      { label: "Copy what overlaps", choice: { on_mismatch: "slice" } },
+    );
+  }
+
   function close(): void {
     store.note.value = null;
     store.focusWanted.value = path;
@@ -52,24 +61,16 @@ export function RowNotePanel({ store, note, index, scrollTop }: Props) {
       }}
     >
       <Alert refusal={refusal}>
-        {inputs.map((name, keep) => (
-          <Button key={keep} label={`Keep ${name}`} onClick={() => store.retry(note, { keep })}>
-            Keep {name}
+        {choices.map(({ label, choice }) => (
+          <Button
+            key={label}
+            label={label}
+            foretelling={foretelling(store, () => ({ ...edit, ...choice }))}
+            onClick={() => store.retry(note, choice)}
+          >
+            {label}
           </Button>
         ))}
-        {asksMismatch && (
-          <>
-            <Button
-              label="Start afresh what does not fit"
-              onClick={() => store.retry(note, { on_mismatch: "reinit" })}
-            >
-              Start afresh what does not fit
-            </Button>
-            <Button label="Copy what overlaps" onClick={() => store.retry(note, { on_mismatch: "slice" })}>
-              Copy what overlaps
-            </Button>
-          </>
-        )}
         <Button label={`Close message for ${path}`} onClick={close}>
           Close
         </Button>

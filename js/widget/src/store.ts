@@ -44,6 +44,9 @@ export interface RowNote {
   edit: Edit;
 }
 
+/** How an edit that was refused is to be done. */
+export type Retried = { keep: number } | { on_mismatch: Mismatch };
+
 /** What the palette was opened for. */
 export interface PaletteTask {
   kind: "insert-before" | "insert-after" | "replace";
@@ -226,6 +229,12 @@ export class Store {
       if (isGone(this.note.value?.path)) this.note.value = null;
       const { dialog } = this;
       if ((dialog.value?.paths ?? [dialog.value?.path]).some(isGone)) dialog.value = null;
+      // Else a row that comes back by an undo would be selected, where another one has the focus.
+      const left = this.selected.value.filter((path) => there.has(path));
+      if (left.length < this.selected.value.length) {
+        this.selected.value = left;
+        this.#writeView();
+      }
     });
     return gone;
   }
@@ -444,7 +453,7 @@ export class Store {
   }
 
   /** Does again what was refused, with the choice that the refusal asked for. */
-  retry(note: RowNote, choice: { keep: number } | { on_mismatch: Mismatch }): void {
+  retry(note: RowNote, choice: Retried): void {
     if (this.dead.value) return;
     this.focusWanted.value = note.path;
     void this.edit({ ...note.edit, ...choice }, note.path);

@@ -21,8 +21,12 @@ export function useEdit(store: Store, edit: Edit | null, done: () => void) {
   const [applying, setApplying] = useState(false);
   const [refused, setRefused] = useState<{ edit: Edit; refusal: Refusal } | null>(null);
   const ready = edit !== null && preview.plan?.ok === true && !preview.checking && !applying;
+  const question = JSON.stringify(edit);
+  /** Asked for before the kernel had said whether it can be made. */
+  const [hurried, setHurried] = useState<string | null>(null);
 
   async function apply(): Promise<void> {
+    setHurried(edit !== null && preview.checking ? question : null);
     if (!ready) return;
     setApplying(true);
     setRefused(null);
@@ -35,7 +39,11 @@ export function useEdit(store: Store, edit: Edit | null, done: () => void) {
     setApplying(false);
   }
 
-  const still = JSON.stringify(refused?.edit) === JSON.stringify(edit);
+  useEffect(() => {
+    if (hurried === question && !preview.checking) void apply();
+  }, [hurried, question, preview.checking]);
+
+  const still = JSON.stringify(refused?.edit) === question;
   return { ...preview, ready, apply, refused: still ? refused?.refusal : undefined };
 }
 

@@ -307,7 +307,7 @@ describe("channels to be pruned", () => {
     await type(dialog.querySelector("input[type=range]") as HTMLElement, "50");
     await type(dialog.querySelector("input[inputmode=numeric]") as HTMLElement, "0");
     await pass(300);
-    expect(dialog.querySelector<HTMLButtonElement>("[type=submit]")?.disabled).toBe(true);
+    expect(dialog.querySelector("[type=submit]")?.getAttribute("aria-disabled")).toBe("true");
     await type(dialog.querySelector("input[inputmode=numeric]") as HTMLElement, "4");
     await pass(300);
     const edit = { edit: "prune_channels", target: "a", fraction: 0.5, criterion: "l2", multiple_of: 4, scope: "layer" };
@@ -325,5 +325,55 @@ describe("channels to be pruned", () => {
     const item = [...page.querySelectorAll<HTMLElement>("[role=menuitem]")].find((one) => one.textContent.startsWith("Prune"));
     await click(item as HTMLElement);
     expect(store.dialog.value).toEqual({ kind: "prune", path: "b", paths: ["a", "b"] });
+  });
+});
+
+describe("the Enter key in a dialog", () => {
+  it("holds when the kernel has not yet said that the edit can be made", async () => {
+    const told = { channels: { groups: [], total: 0 } };
+    const { store, page } = await show([row("a")], told);
+    let tell: (plan: Plan) => void = () => {};
+    store.preview = () => new Promise((resolve) => (tell = resolve));
+    const done: unknown[] = [];
+    store.apply = (action) => {
+      done.push(action);
+      return Promise.resolve({ revision: 1 });
+    };
+    const enter = () =>
+      act(() => void page.querySelector("dialog form")?.dispatchEvent(new Event("submit", { bubbles: true, cancelable: true })));
+    await act(() => void (store.dialog.value = { kind: "prune", path: "a" }));
+    await enter();
+    await pass(300);
+    expect(done).toEqual([]);
+    await act(() => tell(plan({ ok: false, errors: ["It cannot go."] })));
+    await pass();
+    expect(done).toEqual([]);
+
+    // What is typed after it is another edit, which nobody asked to be made.
+    await type(page.querySelector("dialog input[type=range]") as HTMLElement, "50");
+    await enter();
+    await type(page.querySelector("dialog input[type=range]") as HTMLElement, "75");
+    await pass(300);
+    await act(() => tell(plan()));
+    await pass();
+    expect(done).toEqual([]);
+    await type(page.querySelector("dialog input[type=range]") as HTMLElement, "25");
+    await enter();
+    await pass(300);
+    await act(() => tell(plan()));
+    await pass();
+    expect(done).toHaveLength(1);
+  });
+});
+
+describe("a selected row that goes", () => {
+  it("is not selected when it comes back", async () => {
+    const { fake, store } = await show([row("a"), row("b")]);
+    await act(() => store.select("a", "only"));
+    await act(() => fake.update({ ...rowsFrom([row("b")]), revision: 2 }));
+    await pass(300);
+    expect(store.selected.value).toEqual([]);
+    await act(() => fake.update({ ...rowsFrom([row("a"), row("b")]), revision: 3 }));
+    expect(store.selected.value).toEqual([]);
   });
 });
