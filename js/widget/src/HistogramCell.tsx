@@ -9,7 +9,8 @@ export function HistogramCell({ store, path }: { store: Store; path: string }) {
   const summary = describeHistogram(path, histogram);
   const bad = histogram.nans + histogram.infs > 0;
   return (
-    <span class="ke-histogram" title={summary}>
+    // The keyboard has Enter for it, and a button stands in the row.
+    <span class="ke-histogram" title={summary} onClick={() => (store.opened.value = path)}>
       <svg role="img" aria-label={summary} viewBox={`0 0 ${histogram.counts.length} ${HEIGHT}`} preserveAspectRatio="none">
         <path d={histogramPath(histogram.counts, HEIGHT)} />
       </svg>

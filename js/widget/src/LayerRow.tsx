@@ -72,7 +72,7 @@ export function LayerRow({ store, row, index, active }: Props) {
       onClick={onClick}
       onDblClick={(event) => {
         if (row.kind === "ghost") return;
-        if (!(event.target as HTMLElement).closest("button, input, .ke-name, .ke-detail")) store.toggleDetail(row.path);
+        if (!(event.target as HTMLElement).closest("button, input, .ke-name, .ke-histogram, .ke-detail")) store.toggleDetail(row.path);
       }}
     >
       <span role="gridcell" class="ke-cell ke-cell-toggle">

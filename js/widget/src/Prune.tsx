@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { plural } from "../../shared/src/format";
+import { count, plural } from "../../shared/src/format";
 import type { ChannelGroup, ChannelGroups, Criterion, Edit } from "../../shared/src/protocol";
 import { Alert } from "./Alert";
 import { Choice } from "./Choice";
@@ -33,6 +33,7 @@ export function Prune({ store, task }: { store: Store; task: PruneTask }) {
   const answer = useAnswer<ChannelGroups>(store, { query: "channels", paths });
   const { groups, total } = answer === null || answer instanceof Refusal ? { groups: [], total: 0 } : answer;
   const more = total - groups.length;
+  const one = groups.length === 1 ? groups[0] : undefined;
   const whole = /^[1-9]\d{0,5}$/.test(multiple);
   const edit: Edit | null = whole
     ? {
@@ -71,18 +72,19 @@ export function Prune({ store, task }: { store: Store; task: PruneTask }) {
             <input
               id={id}
               type="range"
-              min={5}
-              max={95}
-              step={5}
+              min={1}
+              max={99}
               autofocus
               value={percent}
               aria-valuetext={`${percent} %`}
               onInput={(event) => setPercent(event.currentTarget.valueAsNumber)}
             />
-            <output for={id}>{percent} %</output>
+            <output for={id}>
+              {percent} %{one && ` of ${count(one.channels)}`}
+            </output>
           </div>
         </div>
-        <Choice label="First go" value={criterion} options={CRITERIA} onChange={setCriterion} />
+        <Choice label="Remove first" value={criterion} options={CRITERIA} onChange={setCriterion} />
         {groups.length > 1 && (
           <Choice
             label="Of several groups"

@@ -49,7 +49,7 @@ export function TrainingStrip({ store }: { store: Store }) {
             </span>
           ))}
         </span>
-        {running && <LossCurve store={store} />}
+        <LossCurve store={store} />
         <Scrubber store={store} total={training.total} />
       </div>
       {store.training.alerts.value.map((text) => (

@@ -377,3 +377,18 @@ describe("a selected row that goes", () => {
     expect(store.selected.value).toEqual([]);
   });
 });
+
+describe("the histogram of a row", () => {
+  it("is shown large by a click, and stays so with a second one", async () => {
+    const { store, page } = await show([{ ...row("a"), weights: 1 }, row("b")]);
+    await pass(300);
+    store.view(["a"]);
+    await pass();
+    const small = page.querySelector("[data-path=a] .ke-histogram") as HTMLElement;
+    await click(small);
+    expect(store.opened.value).toBe("a");
+    await click(small);
+    await act(() => void small.dispatchEvent(new MouseEvent("dblclick", { bubbles: true })));
+    expect(store.opened.value).toBe("a");
+  });
+});
