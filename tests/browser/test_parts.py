@@ -45,7 +45,13 @@ def trained(lab: Lab) -> Lab:
     return lab
 
 
-@pytest.mark.parametrize("kind", [Lab, NotebookPage], ids=["JupyterLab", "Notebook 7"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(Lab, id="JupyterLab"),
+        pytest.param(NotebookPage, id="Notebook 7", marks=pytest.mark.slow),
+    ],
+)
 def test_parts_stay_in_step(kind: type[Lab], browser: Browser, jupyter: Jupyter) -> None:
     with open_lab(browser, jupyter, kind) as lab:
         lab.new_notebook()
