@@ -99,6 +99,9 @@ def stay_in_step(lab: Lab) -> None:
     expect(row(switches, "conv1")).to_have_count(0)
     button(switches, "Freeze shown").click()
     expect(toggle(switches, "head")).to_have_attribute("aria-checked", "false")
+    for _ in range(20):  # what is typed goes to Python a moment later
+        if python(lab, "print(switches.filter)"):
+            break
     assert python(lab, "print(switches.filter, heard)") == (
         "type:Dense [['norm', 'conv2', 'hidden', 'head'], ['norm', 'conv2']]"
     )

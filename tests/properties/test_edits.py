@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import re
 import runpy
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -945,6 +946,15 @@ def tell(drawn: Drawn, data: st.DataObject, most: int) -> None:
         for _ in range(data.draw(st.integers(most // 3, most))):
             some_edit(data.draw, story)
         story.check_end(beside=data.draw(st.booleans()))
+
+
+@pytest.fixture(autouse=True)
+def only_new_objects() -> Iterator[None]:
+    """An editor looks for garbage now and then; what earlier tests have left would be looked at too."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.timeout(14400)  # `make test-all` makes 10,000
