@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from .errors import EditError, ModelFileError, reason
-from .files import folder_beside
+from .files import folder_beside, replace_file
 from .names import visible
 from .probe import Probe, make_probe
 from .running import Batch, Side, at_rest, is_number
@@ -158,10 +158,10 @@ def _check_place(file: Path, made: Format) -> None:
 
 def _put_in_place(new: Path, file: Path, beside: Path) -> None:
     """Puts what was written beside in place of what is there."""
-    if not file.is_dir():
-        if new.is_file():
-            with open(new, "rb+") as written:
-                os.fsync(written.fileno())
+    if new.is_file():
+        replace_file(new, file)
+        return
+    if not file.exists():
         os.replace(new, file)
         return
     # A folder that holds something cannot be replaced at once.

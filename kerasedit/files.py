@@ -131,12 +131,8 @@ def save_model(
         with folder_beside(file) as beside, _keras.deep_enough(len(_keras.all_layers(model))):
             new = beside / file.name
             model.save(new)
-            with open(new, "rb+") as written:
-                os.fsync(written.fileno())
             check(_load_back(new, custom_objects))
-            if file.exists():
-                os.chmod(new, file.stat().st_mode)
-            os.replace(new, file)
+            replace_file(new, file)
     except EditError:
         raise
     except Exception as problem:
@@ -205,8 +201,13 @@ def put_in_place(folder: Path, file: Path, write: Callable[[IO[bytes]], Any]) ->
     new = folder / file.name
     with open(new, "wb") as stream:
         write(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    replace_file(new, file)
+
+
+def replace_file(new: Path, file: Path) -> None:
+    """Puts what was written beside in place of the old file, whose permissions it gets."""
+    with open(new, "rb+") as written:
+        os.fsync(written.fileno())
     if file.exists():
         os.chmod(new, file.stat().st_mode)
     os.replace(new, file)

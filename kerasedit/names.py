@@ -57,6 +57,11 @@ def shortened(path: str, limit: int) -> str:
     return f"{path[:head]}…{path[head + 1 - limit :]}"
 
 
+def cut(text: str, limit: int) -> str:
+    """The begin of a text that is too long."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def listed(names: Iterable[str], most: int = 8) -> str:
     """Names in a sentence, the first few where they are many."""
     every = list(names)

@@ -24,16 +24,15 @@ def statuses(
     """
     stands_for = [_stands_for(source, graph, entry) for entry in graph.entries]
     moved = _moved(source, graph, stands_for)
-    return [
-        "added"
-        if layer is None
-        else "changed"
-        if _is_changed(source, graph, entry.layer, layer, reweighted)
-        else "moved"
-        if entry in moved
-        else ""
-        for entry, layer in zip(graph.entries, stands_for, strict=True)
-    ]
+
+    def status(entry: Entry, layer: LayerId | None) -> str:
+        if layer is None:
+            return "added"
+        if _is_changed(source, graph, entry.layer, layer, reweighted):
+            return "changed"
+        return "moved" if entry in moved else ""
+
+    return [status(*pair) for pair in zip(graph.entries, stands_for, strict=True)]
 
 
 def _is_changed(

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from ..compress.groups import Channels, Cut
-from ..errors import StructureError, TargetError
+from ..errors import EditError, StructureError, TargetError
 from ..graph.model_graph import Entry, LayerId, LayerSpec, Origin, Place
 from ..targets import Target, is_many, select, target_text
 from .base import Workspace
+
+
+def check_seed(seed: Any) -> None:
+    """Raises an `EditError` unless a value is a seed, or None."""
+    if not (seed is None or (isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0)):
+        raise EditError(f"seed is a whole number from 0, not {seed!r:.80}.")
 
 
 def makers_named(

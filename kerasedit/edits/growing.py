@@ -17,7 +17,7 @@ from ..errors import EditError, StructureError
 from ..graph.model_graph import Call, Entry, Kept, LayerId, ModelGraph, Origin, Place, Ref
 from ..targets import Target, is_many, target_text
 from .base import Edit, Workspace, tensors_of
-from .channels import makers_named, reckon, resize
+from .channels import check_seed, makers_named, reckon, resize
 from .weights import first_values
 from .wiring import output_keys, output_places
 
@@ -28,11 +28,6 @@ _MOST = 1_000_000  # channels of a layer
 def _check_size(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
         raise EditError(f"{name} is a whole number from 1 to {_MOST:,}, not {value!r:.80}.")
-
-
-def _check_seed(seed: Any) -> None:
-    if not (seed is None or (isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0)):
-        raise EditError(f"seed is a whole number from 0, not {seed!r:.80}.")
 
 
 def _any_seed() -> int:
@@ -67,7 +62,7 @@ class GrowChannels(Edit):
 
     def _check(self) -> None:
         _check_size("to", self.to)
-        _check_seed(self.seed)
+        check_seed(self.seed)
         if self.init not in ("function_preserving", "random"):
             raise EditError(f"init is 'function_preserving' or 'random', not {self.init!r:.80}.")
         if not isinstance(self.noise, (int, float)) or not 0 <= self.noise < np.inf:
@@ -253,7 +248,7 @@ class GrowOutputs(Edit):
 
     def _check(self) -> None:
         _check_size("n", self.n)
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
     def apply(self, work: Workspace) -> None:
         self._check()

@@ -26,7 +26,7 @@ from ..names import listed
 from ..targets import Target, is_many, target_text
 from ..views import count_params
 from .base import Edit, Workspace, Writer
-from .channels import makers_named, resize
+from .channels import check_seed, makers_named, resize
 
 Scope = Literal["layer", "global"]
 Indexes = Sequence[int] | Mapping[str, Sequence[int]]
@@ -105,8 +105,7 @@ class PruneChannels(Edit):
         whole = isinstance(self.multiple_of, int) and not isinstance(self.multiple_of, bool)
         if not whole or self.multiple_of < 1:
             raise EditError(f"multiple_of is a whole number from 1, not {self.multiple_of!r:.80}.")
-        if not (self.seed is None or (isinstance(self.seed, int) and self.seed >= 0)):
-            raise EditError(f"seed is a whole number from 0, not {self.seed!r:.80}.")
+        check_seed(self.seed)
         if self.scope not in ("layer", "global"):
             raise EditError(f"scope is 'layer' or 'global', not {self.scope!r:.80}.")
 

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import EditError
-from ..names import shortened, visible
+from ..names import cut, shortened, visible
 from ..plotting import figure_class
 from .candidates import BASELINE, Task
 from .trial import Outcome
@@ -282,8 +282,7 @@ def _why(record: Record) -> str:
 
 def _start(text: str) -> str:
     """The first words of a text in one line."""
-    text = visible(" ".join(text.split()))
-    return text if len(text) <= _TEXT else f"{text[: _TEXT - 1]}…"
+    return cut(visible(" ".join(text.split())), _TEXT)
 
 
 def _figure(value: float | None, signed: bool) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..differences.result import Diff, Item, Removed, WeightChange
 from ..errors import EditError
-from ..names import visible
+from ..names import cut, visible
 from .detail import Reply
 from .rows import make_ghosts
 
@@ -42,7 +42,7 @@ def tell_changes(editor: Editor, alive: str, message: Mapping[str, Any]) -> Repl
         shown = [
             {
                 "label": cut_label(step.label),
-                "code": _cut(step.edit.to_code() if step.edit else "ed.reset()", MAX_CODE),
+                "code": cut(step.edit.to_code() if step.edit else "ed.reset()", MAX_CODE),
             }
             for step in steps[first : done + MAX_STEPS]
         ]
@@ -99,8 +99,4 @@ def tell_code(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
 
 def cut_label(text: str) -> str:
     """Words for a line: not too many, and without control characters."""
-    return _cut(visible(text), MAX_LABEL)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return cut(visible(text), MAX_LABEL)

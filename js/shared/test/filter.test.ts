@@ -2,30 +2,9 @@ import { describe, expect, it } from "vitest";
 import globs from "../../../tests/globs.json";
 import { globTest, hasWord, matcher, toggleWord, wordsOf } from "../src/filter";
 import type { Row } from "../src/protocol";
+import { row as plain } from "./row";
 
-function row(path: string, class_name: string, more: Partial<Row> = {}): Row {
-  const parts = path.split("/");
-  return {
-    path,
-    name: parts.at(-1) ?? "",
-    level: parts.length,
-    kind: "layer",
-    class_name,
-    family: "core",
-    shape: "",
-    dtype: "float32",
-    params: 0,
-    trainable: true,
-    trainable_params: 0,
-    weights: 0,
-    marks: [],
-    status: "",
-    calls: 1,
-    inputs: [],
-    title: "",
-    ...more,
-  };
-}
+const row = (path: string, class_name: string, more: Partial<Row> = {}): Row => ({ ...plain(path, class_name), ...more });
 
 const frozen = { params: 10, trainable_params: 0, trainable: false };
 const trains = { params: 10, trainable_params: 10 };
