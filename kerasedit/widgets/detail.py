@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,11 @@ import numpy as np
 from ..arrays import same_bits
 from ..errors import EditError, TargetError
 from ..views import LayerView, WeightView
-from ..weights.extremes import Extremes, Found, extremes
-from ..weights.histogram import Histogram, histogram
+from ..weights.extremes import Extremes, extremes
+from ..weights.histogram import histogram
 from ..weights.idle import idle_channels
 from ..weights.looking import source_variables
+from ..weights.telling import ends_data, figures_data, is_numeric
 
 if TYPE_CHECKING:
     from ..editor import Editor
@@ -113,28 +113,18 @@ def _weight(
         "figures": None,
         "before": None,
     }
-    if not _is_numeric(new):
+    if not is_numeric(new):
         return told, b""
     ends = extremes(new)
-    told |= {
-        "smallest": list(map(_found, ends.smallest)),
-        "largest": list(map(_found, ends.largest)),
-        "first_bad": None if ends.first_bad is None else list(ends.first_bad),
-        "notes": idle_channels(cls, weight.name, new),
-    }
-    if old is None or same or not _is_numeric(old):
+    told |= {**ends_data(ends), "notes": idle_channels(cls, weight.name, new)}
+    if old is None or same or not is_numeric(old):
         drawn = [histogram(new, bins)]
     else:
         limits = _limits(ends, extremes(old), bins)
         drawn = [histogram(new, bins, limits), histogram(old, bins, limits)]
-        told["before"] = {**_figures(drawn[1]), "shape": list(old.shape)}
-    told |= {"figures": _figures(drawn[0]), "edges": drawn[0].edges[[0, -1]].tolist()}
+        told["before"] = {**figures_data(drawn[1]), "shape": list(old.shape)}
+    told |= {"figures": figures_data(drawn[0]), "edges": drawn[0].edges[[0, -1]].tolist()}
     return told, np.concatenate([h.counts for h in drawn]).astype("<f4").tobytes()
-
-
-def _is_numeric(values: np.ndarray) -> bool:
-    """Strings of a vocabulary and the like are no values to draw."""
-    return values.dtype.kind not in "OUSc"
 
 
 def _limits(a: Extremes, b: Extremes, bins: int) -> tuple[float, float] | None:
@@ -145,16 +135,3 @@ def _limits(a: Extremes, b: Extremes, bins: int) -> tuple[float, float] | None:
     low, high = min(values), max(values)
     room = 2 * bins * float(np.spacing(max(abs(low), abs(high))))
     return (low - room, high + room) if 0 < high - low < room else (low, high)
-
-
-def _found(found: Found) -> list[Any]:
-    return [found.value, list(found.place)]
-
-
-def _figures(h: Histogram) -> dict[str, Any]:
-    """JSON has no NaN: a figure that there is none of is null."""
-    figures = {"min": h.min, "max": h.max, "mean": h.mean, "std": h.std}
-    return {
-        **{name: value if math.isfinite(value) else None for name, value in figures.items()},
-        **{"zeros": h.zeros, "nans": h.nans, "infs": h.infs, "size": h.size},
-    }
