@@ -28,9 +28,9 @@ try:
 except ImportError:  # not on Windows
     resource = None
 
-# What a question may take: of memory beside the file itself, which is mapped, and of time.
+# What a question may take: of memory beside the file itself, which is mapped, and of the processor.
 MEMORY = 1 << 30
-SECONDS = 60
+SECONDS = 20
 MAX_WEIGHTS = 64  # of one layer, that are told one by one
 
 Answer = tuple[dict[str, Any], bytes]
@@ -164,13 +164,13 @@ def answer(asked: Mapping[str, Any]) -> Answer:
         raise ModelFileError(f"The file is damaged: {type(problem).__name__}: {said}") from problem
 
 
-def limit() -> None:
+def limit(seconds: int = SECONDS) -> None:
     """From here on this process can take no more than a question may."""
     if resource is None:
         return
     for name, most in (
         ("RLIMIT_DATA", MEMORY),
-        ("RLIMIT_CPU", SECONDS),
+        ("RLIMIT_CPU", seconds),
         ("RLIMIT_FSIZE", MAX_UNPACKED),
         ("RLIMIT_CORE", 0),
     ):

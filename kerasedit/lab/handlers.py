@@ -1,0 +1,128 @@
+"""What the Jupyter server answers about model files; see docs/lab.md.
+
+Whoever may read a file through the server's contents may ask about it, and nobody else. The files are
+read in processes of their own, off the server's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import ensure_async, url_path_join
+from tornado import web
+
+from ..errors import ModelFileError
+from ..modelfiles import read_arguments, read_detail, read_histograms, read_model
+
+_MAX_LENGTH = 10_000  # of a question's list of rows, in characters
+
+# A flood of questions waits here, and does not start a flood of processes.
+_threads = ThreadPoolExecutor(2, thread_name_prefix="kerasedit-files")
+
+Handlers = list[tuple[str, type[web.RequestHandler]]]
+
+
+def make_handlers(base_url: str) -> Handlers:
+    """The addresses that are answered, below the server's own."""
+    asked = {
+        "model": ModelHandler,
+        "histograms": HistogramsHandler,
+        "detail": DetailHandler,
+        "arguments": ArgumentsHandler,
+    }
+    return [(url_path_join(base_url, "kerasedit", name), cls) for name, cls in asked.items()]
+
+
+class _FileHandler(APIHandler):
+    """Answers a question about the file that `path` names, as the server's contents have it."""
+
+    auth_resource = "contents"
+
+    def question(self) -> Callable[[str], Any]:
+        """What is to be read of the file, from the request."""
+        raise NotImplementedError
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        ask = self.question()
+        path = await self._place()
+        try:
+            told = await asyncio.get_running_loop().run_in_executor(_threads, ask, path)
+        except ModelFileError as problem:
+            return self._tell(422, str(problem))
+        if isinstance(told, tuple):
+            told, buffer = told
+            told["buffer"] = base64.b64encode(buffer).decode("ascii")
+        self.finish(json.dumps(told))
+
+    async def _place(self) -> str:
+        """Where the file is, by the rules of the server's contents: nothing hidden, nothing outside."""
+        manager, path = self.contents_manager, self.get_query_argument("path")
+        place = getattr(manager, "_get_os_path", None)
+        if place is None:
+            raise web.HTTPError(501, "This server keeps its files where only it can read them.")
+        if not manager.allow_hidden and await ensure_async(manager.is_hidden(path)):
+            raise web.HTTPError(404, "There is no such file.")
+        found: Any = await ensure_async(manager.get(path, content=False))
+        if found["type"] != "file":
+            raise web.HTTPError(400, "This is no model file.")
+        return place(path.strip("/"))
+
+    def _tell(self, status: int, message: str) -> None:
+        self.set_status(status)
+        self.finish(json.dumps({"message": message, "type": "ModelFileError"}))
+
+    def number(self, name: str, text: str | None = None) -> int:
+        """A whole number of the request."""
+        text = self.get_query_argument(name) if text is None else text
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise web.HTTPError(400, f"'{name}' must be a whole number.")
+        return int(text)
+
+    @property
+    def stamp(self) -> str | None:
+        """The state of the file that the request is about."""
+        return self.get_query_argument("stamp", None)
+
+
+class ModelHandler(_FileHandler):
+    """The layers of a model file, and what it says of itself."""
+
+    def question(self) -> Callable[[str], Any]:
+        return read_model
+
+
+class HistogramsHandler(_FileHandler):
+    """A histogram of the weights of each of `rows`."""
+
+    def question(self) -> Callable[[str], Any]:
+        text = self.get_query_argument("rows")
+        if len(text) > _MAX_LENGTH:
+            raise web.HTTPError(400, "'rows' names too many layers.")
+        rows = [self.number("rows", part) for part in text.split(",")]
+        bins = self.number("bins")
+        return functools.partial(read_histograms, rows=rows, bins=bins, stamp=self.stamp)
+
+
+class DetailHandler(_FileHandler):
+    """The weights of a row, one by one."""
+
+    def question(self) -> Callable[[str], Any]:
+        row, bins = self.number("row"), self.number("bins")
+        return functools.partial(read_detail, row=row, bins=bins, stamp=self.stamp)
+
+
+class ArgumentsHandler(_FileHandler):
+    """The arguments of a row."""
+
+    def question(self) -> Callable[[str], Any]:
+        return functools.partial(read_arguments, row=self.number("row"), stamp=self.stamp)
