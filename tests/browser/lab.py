@@ -28,7 +28,8 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from .chromium import NOT_FOUND, find_chromium
 
-ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+ROOT = Path(__file__).parents[2]
+ARTIFACTS = ROOT / "artifacts"
 SCREENSHOTS = ARTIFACTS / "screenshots"
 
 # Milliseconds. Generous: a kernel that imports Keras on a busy machine takes a while, and a wait
@@ -114,6 +115,12 @@ def own_environment(home: Path) -> dict[str, str]:
     }
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
+    # The extension of this checkout, whatever is installed.
+    extensions, configs = home / "data" / "labextensions", home / "config/jupyter_server_config.d"
+    for folder in (extensions, configs):
+        folder.mkdir(parents=True)
+    (extensions / "kerasedit").symlink_to(ROOT / "kerasedit" / "labextension")
+    (configs / "kerasedit.json").symlink_to(ROOT / "js" / "lab" / "server" / "kerasedit.json")
     # No question about news in a corner of the window.
     settings = folders["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)

@@ -53,10 +53,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         models.nested().save(root / file)
     (root / "text.keras").write_text("no model")
     environment = own_environment(folder / "home")
-    settings = Path(environment["JUPYTER_CONFIG_DIR"], "jupyter_server_config.d")
-    settings.mkdir()
-    shipped = Path(__file__).parents[2] / "js" / "lab" / "server" / "kerasedit.json"
-    (settings / "kerasedit.json").write_bytes(shipped.read_bytes())
     url = f"http://127.0.0.1:{(port := free_port())}"
     log = (folder / "log").open("wb")
     command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]

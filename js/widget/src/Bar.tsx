@@ -93,7 +93,7 @@ export function Bar({ store }: { store: Store }) {
   );
 }
 
-function Totals({ store }: { store: Store }) {
+export function Totals({ store }: { store: Store }) {
   const info = store.info.value;
   return (
     <div class="ke-totals" role="status" aria-label="Model totals">

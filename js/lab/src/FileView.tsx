@@ -1,0 +1,77 @@
+import { Button } from "../../widget/src/Button";
+import { Totals } from "../../widget/src/Bar";
+import { FilterBox } from "../../widget/src/FilterBox";
+import { Layers } from "../../widget/src/Layers";
+import { Messages } from "../../widget/src/Messages";
+import { Root } from "../../widget/src/Root";
+import type { Store } from "../../widget/src/store";
+import type { FileFacts } from "./files";
+
+/** How many names of layers or classes are listed. */
+const LISTED = 6;
+
+interface Props {
+  store: Store;
+  facts: FileFacts;
+  onReload: () => void;
+}
+
+/** A model file: what the editor shows, but for what would change it. */
+export function FileView({ store, facts, onReload }: Props) {
+  const info = store.info.value;
+  return (
+    <Root store={store} label="Keras model file">
+      <header class="ke-bar">
+        <div class="ke-bar-row">
+          <h2 class="ke-model-name" dir="auto" title={info ? `${info.name} (${info.class_name})` : undefined}>
+            {info?.name}
+          </h2>
+          <Totals store={store} />
+        </div>
+        <div class="ke-bar-row">
+          <FilterBox store={store} />
+          <span class="ke-dim ke-file-facts">{describe(facts)}</span>
+          <span class="ke-spacer" />
+          <Button label="Reload file" title="Read the file again" onClick={onReload}>
+            Reload
+          </Button>
+        </div>
+      </header>
+      {notices(facts, info?.reason ?? "").map((notice) => (
+        <p key={notice} class="ke-notice" dir="auto">
+          {notice}
+        </p>
+      ))}
+      <Layers store={store} />
+      <Messages store={store} />
+    </Root>
+  );
+}
+
+/** `.keras, Keras 3.15.1, saved 2026-11-21@23:50:22, compiled with Adam and mse` */
+export function describe(facts: FileFacts): string {
+  const compiled = [facts.optimizer, facts.loss].filter((name) => name !== null).join(" and ");
+  return [
+    facts.format,
+    facts.keras_version && `Keras ${facts.keras_version}`,
+    facts.date_saved && `saved ${facts.date_saved}`,
+    facts.compiled ? `compiled${compiled && ` with ${compiled}`}` : "not compiled",
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+/** What a person should know before the model is loaded. */
+export function notices({ unsafe, custom, notes }: FileFacts, reason: string): string[] {
+  const found = [...notes, reason];
+  if (custom.length > 0) found.push(`Classes of its own, to be registered before it is loaded: ${list(custom)}.`);
+  if (unsafe.length > 0) {
+    found.push(`Loading this model runs code that is in the file, so only where you trust it: ${list(unsafe)}. Nothing was run to show it here.`);
+  }
+  return found.filter(Boolean);
+}
+
+function list(names: readonly string[]): string {
+  const more = names.length - LISTED;
+  return names.slice(0, LISTED).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}

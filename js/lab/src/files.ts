@@ -1,0 +1,82 @@
+// What the Jupyter server tells of model files; docs/lab.md.
+import { URLExt } from "@jupyterlab/coreutils";
+import { ServerConnection } from "@jupyterlab/services";
+import type { Arguments, Info, LayerDetail, Problem, Row } from "../../shared/src/protocol";
+
+/** What a file says of itself. */
+export interface FileFacts {
+  format: string;
+  keras_version: string | null;
+  date_saved: string | null;
+  compiled: boolean;
+  optimizer: string | null;
+  loss: string | null;
+  /** Layers that hold code, which loading the model would run. */
+  unsafe: string[];
+  /** Classes that are not Keras's own. */
+  custom: string[];
+  notes: string[];
+}
+
+export interface ModelFile {
+  rows: Row[];
+  info: Info;
+  file: FileFacts;
+  /** Tells this state of the file from later ones. */
+  stamp: string;
+}
+
+interface WithBuffer {
+  buffer: string;
+}
+
+export type Histograms = { paths: string[]; bins: number; revision: number } & WithBuffer;
+export type Detail = LayerDetail & WithBuffer;
+
+/** The server answered, and said no. */
+export class FileProblem extends Error {
+  readonly type: string;
+
+  constructor(problem: Problem) {
+    super(problem.message);
+    this.type = problem.type;
+  }
+}
+
+/** Asks the server about one file. */
+export class FileReader {
+  readonly #path: string;
+  readonly #settings: ServerConnection.ISettings;
+
+  /** @param path as the server's contents have it */
+  constructor(path: string, settings: ServerConnection.ISettings) {
+    this.#path = path;
+    this.#settings = settings;
+  }
+
+  model(): Promise<ModelFile> {
+    return this.#ask("model", {});
+  }
+
+  histograms(stamp: string, rows: readonly number[], bins: number): Promise<Histograms> {
+    return this.#ask("histograms", { stamp, rows: rows.join(","), bins: String(bins) });
+  }
+
+  detail(stamp: string, row: number, bins: number): Promise<Detail> {
+    return this.#ask("detail", { stamp, row: String(row), bins: String(bins) });
+  }
+
+  arguments(stamp: string, row: number): Promise<Arguments> {
+    return this.#ask("arguments", { stamp, row: String(row) });
+  }
+
+  async #ask<T>(what: string, query: Record<string, string>): Promise<T> {
+    const asked = URLExt.objectToQueryString({ path: this.#path, ...query });
+    const url = URLExt.join(this.#settings.baseUrl, "kerasedit", what) + asked;
+    const response = await ServerConnection.makeRequest(url, {}, this.#settings);
+    const told: unknown = await response.json().catch(() => null);
+    if (response.ok) return told as T;
+    const { type = "Error", message = "" } = (told ?? {}) as Partial<Problem>;
+    throw new FileProblem({ type, message: message || `The server answered ${response.status} ${response.statusText}.` });
+  }
+}
