@@ -7,7 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STATIC := kerasedit/widgets/static
 BUNDLE := $(STATIC)/widget.js
-JS_SOURCES := $(shell find js -type f -not -path '*/node_modules/*' 2>/dev/null)
+LABEXTENSION := kerasedit/labextension
+INSTALLED := .venv/share/jupyter/labextensions/kerasedit
+JS_SOURCES := $(shell find js -type f -not -path '*/node_modules/*' -not -path 'js/lab/lib/*' 2>/dev/null)
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -68,7 +70,7 @@ chromium: .venv/.stamp
 
 # --- Set-up ---------------------------------------------------------------------------------------
 
-setup: .venv/.stamp $(BUNDLE)
+setup: .venv/.stamp $(BUNDLE) .venv/.stamp-lab
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -94,7 +96,7 @@ setup: .venv/.stamp $(BUNDLE)
 	touch $@
 
 # Not `npm ci`: it can fail on the optional packages of other platforms where `install` works.
-js/node_modules/.stamp: js/package.json js/package-lock.json
+js/node_modules/.stamp: js/package.json js/lab/package.json js/package-lock.json
 	npm --prefix js install --no-audit --no-fund
 	touch $@
 
@@ -102,7 +104,14 @@ $(BUNDLE): js/node_modules/.stamp $(JS_SOURCES)
 	npm --prefix js run build
 	touch $@
 
+# An editable install copies the JupyterLab extension, or finds none that is built.
+.venv/.stamp-lab: .venv/.stamp $(BUNDLE)
+	rm -rf $(INSTALLED)
+	mkdir -p $(INSTALLED)
+	cp -R $(LABEXTENSION)/. js/lab/install.json $(INSTALLED)
+	touch $@
+
 clean:
-	rm -rf $(STATIC) artifacts build dist .pytest_cache .ruff_cache
+	rm -rf $(STATIC) $(LABEXTENSION) js/lab/lib artifacts build dist .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -not -path '*/node_modules/*' -prune \
 	  -exec rm -rf {} +

@@ -194,7 +194,7 @@ def make_info(model: Model, places: list[Place], rows: list[dict[str, Any]]) -> 
         "undo_label": "",
         "redo_label": "",
         "editable": False,
-        "reason": _OPAQUE.format(model.class_name) if model.opaque else _FIXED,
+        "reason": _FIXED,
         "variable": "",
     }
 
@@ -208,8 +208,10 @@ def make_metadata(contents: Contents, model: Model, places: list[Place]) -> dict
     """
     compiled = contents.compiled if isinstance(contents.compiled, Mapping) else {}
     custom = [place.layer.class_name for place in places if place.layer.custom]
+    notes = [contents.note] if contents.note else []
     if model.opaque:
-        custom.insert(0, model.class_name)
+        custom = [model.class_name]
+        notes.append(_OPAQUE.format(cut(model.class_name, 100)))
     return {
         "format": contents.format,
         "keras_version": contents.metadata.get("keras_version"),
@@ -218,8 +220,8 @@ def make_metadata(contents: Contents, model: Model, places: list[Place]) -> dict
         "optimizer": _named(compiled.get("optimizer", compiled.get("optimizer_config"))),
         "loss": _named(compiled.get("loss")),
         "unsafe": [place.path for place in places if _holds_code(place.layer)][:_MAX_LISTED],
-        "custom": [] if model.opaque and not custom else list(dict.fromkeys(custom))[:_MAX_LISTED],
-        "notes": [contents.note] if contents.note else [],
+        "custom": list(dict.fromkeys(custom))[:_MAX_LISTED],
+        "notes": notes,
     }
 
 

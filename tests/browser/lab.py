@@ -97,8 +97,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def own_environment(home: Path) -> dict[str, str]:
-    """Nothing of the user's own Jupyter is read or written."""
+def own_environment(home: Path, checkout: bool = True) -> dict[str, str]:
+    """Nothing of the user's own Jupyter is read or written.
+
+    Args:
+        home: an empty folder, or none yet.
+        checkout: whether the extension of this checkout is there, whatever is installed.
+    """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")
     }
@@ -115,12 +120,13 @@ def own_environment(home: Path) -> dict[str, str]:
     }
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    # The extension of this checkout, whatever is installed.
-    extensions, configs = home / "data" / "labextensions", home / "config/jupyter_server_config.d"
-    for folder in (extensions, configs):
-        folder.mkdir(parents=True)
-    (extensions / "kerasedit").symlink_to(ROOT / "kerasedit" / "labextension")
-    (configs / "kerasedit.json").symlink_to(ROOT / "js" / "lab" / "server" / "kerasedit.json")
+    if checkout:
+        for link, target in (
+            ("data/labextensions/kerasedit", "kerasedit/labextension"),
+            ("config/jupyter_server_config.d/kerasedit.json", "js/lab/server/kerasedit.json"),
+        ):
+            (home / link).parent.mkdir(parents=True)
+            (home / link).symlink_to(ROOT / target)
     # No question about news in a corner of the window.
     settings = folders["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
+from tests.browser.lab import own_environment
+
 ROOT = Path(__file__).parents[2]
 # Neither git nor anything that a checkout does not have.
 IGNORED = shutil.ignore_patterns(
-    ".git", ".venv", "node_modules", "static", "artifacts", "__pycache__", ".*_cache"
+    *(".git", ".venv", "node_modules", "artifacts", "__pycache__", ".*_cache"),
+    *("static", "labextension", "lib"),
 )
 
 
-def test_a_wheel_from_a_clean_tree_has_the_widget_and_the_quick_start(tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
-    shutil.copytree(ROOT, tree, ignore=IGNORED)
+DATA = "kerasedit-0.1.0.data/data/"
+EXTENSION = f"{DATA}share/jupyter/labextensions/kerasedit/"
 
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
+    shutil.copytree(ROOT, tree, ignore=IGNORED)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, tree],
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, tree],
         check=True,
         stdin=subprocess.DEVNULL,
     )
+    [made] = folder.glob("kerasedit-*.whl")
+    return made
 
-    [wheel] = tmp_path.glob("kerasedit-*.whl")
+
+def test_a_wheel_from_a_clean_tree_has_the_widget_and_the_quick_start(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
     assert sizes["kerasedit/widgets/static/widget.js"] > 10_000
@@ -33,3 +47,34 @@ def test_a_wheel_from_a_clean_tree_has_the_widget_and_the_quick_start(tmp_path: 
     assert sizes["kerasedit/notebooks/quickstart.ipynb"] > 1_000
     assert sizes["kerasedit/recipe.schema.json"] > 10_000
     assert not [name for name in sizes if not name.startswith(("kerasedit/", "kerasedit-"))]
+    # The extension is where Jupyter looks for it, and nowhere else.
+    assert {f"{EXTENSION}package.json", f"{EXTENSION}install.json"} <= {*sizes}
+    assert f"{DATA}etc/jupyter/jupyter_server_config.d/kerasedit.json" in sizes
+    assert not [name for name in sizes if name.startswith("kerasedit/labextension")]
+
+
+def test_jupyter_finds_the_extension_of_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    data = tmp_path / DATA
+    environment = own_environment(tmp_path / "home", checkout=False) | {
+        "JUPYTER_PATH": str(data / "share" / "jupyter"),
+        "JUPYTER_CONFIG_DIR": str(data / "etc" / "jupyter"),
+        "PYTHONPATH": str(tmp_path),
+    }
+
+    def listed(*command: str) -> str:
+        run = subprocess.run(
+            [sys.executable, "-m", *command, "list"],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return re.sub(r"\x1b\[\d*m", "", run.stdout + run.stderr)
+
+    assert re.search(r"kerasedit v0\.1\.0 +enabled +OK \(python, kerasedit\)", listed("jupyterlab.labextensions"))
+    told = listed("jupyter_server.extension.serverextension")
+    assert re.search(r"kerasedit\.lab +enabled", told)
+    assert re.search(r"kerasedit\.lab +.*OK", told)

@@ -166,7 +166,7 @@ def test_a_model_of_a_class_of_its_own_shows_the_weights_that_the_file_has(tmp_p
     models.subclassed().save(file)
     told = ask(file)
     assert [(row["path"], row["params"]) for row in told["rows"]] == [("first", 15), ("second", 8)]
-    assert "Subclassed" in told["info"]["reason"]
+    assert "Subclassed" in told["file"]["notes"][0]
     assert told["file"]["custom"] == ["Subclassed"]
 
 

@@ -37,7 +37,7 @@ export function FileView({ store, facts, onReload }: Props) {
           </Button>
         </div>
       </header>
-      {notices(facts, info?.reason ?? "").map((notice) => (
+      {notices(facts).map((notice) => (
         <p key={notice} class="ke-notice" dir="auto">
           {notice}
         </p>
@@ -62,13 +62,13 @@ export function describe(facts: FileFacts): string {
 }
 
 /** What a person should know before the model is loaded. */
-export function notices({ unsafe, custom, notes }: FileFacts, reason: string): string[] {
-  const found = [...notes, reason];
+export function notices({ unsafe, custom, notes }: FileFacts): string[] {
+  const found = [...notes];
   if (custom.length > 0) found.push(`Classes of its own, to be registered before it is loaded: ${list(custom)}.`);
   if (unsafe.length > 0) {
     found.push(`Loading this model runs code that is in the file, so only where you trust it: ${list(unsafe)}. Nothing was run to show it here.`);
   }
-  return found.filter(Boolean);
+  return found;
 }
 
 function list(names: readonly string[]): string {
