@@ -70,14 +70,15 @@ def open_model_file(path: str) -> Iterator[Contents]:
 def _open(path: str) -> BinaryIO:
     try:
         # A pipe would be waited for.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
     except OSError as problem:
         raise ModelFileError(f"The file cannot be read: {problem.strerror}.") from problem
-    file = os.fdopen(handle, "rb")
     if not stat.S_ISREG(os.fstat(handle).st_mode):
-        file.close()
+        os.close(handle)
         raise ModelFileError("This is no file.")
-    return file
+    return os.fdopen(handle, "rb")
 
 
 # -- .keras --------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def _unpacked(
             f"The file is {size >> 10:,} KiB and its weights would unpack to "
             f"{info.file_size >> 20:,} MiB, which no model's do."
         )
-    spill = stack.enter_context(tempfile.TemporaryFile())
+    spill: Any = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
     left = info.file_size
     try:
         with archive.open(info) as member:
@@ -183,7 +184,7 @@ def _unpacked(
         spill.flush()
     except Exception as problem:
         raise ModelFileError(f"The weights cannot be unpacked: {problem}") from problem
-    return Window(spill, 0, info.file_size - left)  # pyright: ignore
+    return Window(spill, 0, info.file_size - left)
 
 
 # -- .h5 -----------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def _old(hdf5: h5py.File, window: Window) -> Contents:
 def _attribute(hdf5: h5py.File, name: str) -> str | None:
     """An attribute that is text; None where there is none."""
     try:
-        value = hdf5.attrs[name] if name in hdf5.attrs else None
+        value = hdf5.attrs.get(name)
     except Exception as problem:
         raise ModelFileError(f"The file is damaged: '{name}' cannot be read.") from problem
     if isinstance(value, bytes):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from ..errors import ModelFileError
@@ -67,7 +68,9 @@ class Net:
     def __post_init__(self) -> None:
         self.by_name = {layer.name: layer for layer in self.layers}
         if len(self.by_name) < len(self.layers):
-            raise ModelFileError("The file is damaged: two of its layers have one and the same name.")
+            raise ModelFileError(
+                "The file is damaged: two of its layers have one and the same name."
+            )
 
 
 @dataclass
@@ -155,14 +158,14 @@ class _Reader:
             net.by_name[tensor.layer].outputs.setdefault(tensor.output, known)
         return net
 
-    def _read_calls(
-        self, layer: Layer, nodes: Any, net: Net, shapes: dict[Tensor, Output]
-    ) -> None:
+    def _read_calls(self, layer: Layer, nodes: Any, net: Net, shapes: dict[Tensor, Output]) -> None:
         """Notes what the calls of a layer take, and what is told of those tensors."""
         for node in nodes if isinstance(nodes, list) else []:
             takes: dict[Tensor, None] = {}
             legacy = not isinstance(node, Mapping)
-            parts = [("", node)] if legacy else [("", node.get("args")), *_items(node.get("kwargs"))]
+            parts = (
+                [("", node)] if legacy else [("", node.get("args")), *_items(node.get("kwargs"))]
+            )
             for name, value in parts:
                 found = self._references(value) if legacy else self._tensors(value, shapes)
                 for tensor in found:
@@ -182,9 +185,7 @@ class _Reader:
             layer.calls.append(list(takes))
         layer.calls = layer.calls or [[]]
 
-    def _tensors(
-        self, value: Any, shapes: dict[Tensor, Output]
-    ) -> Iterator[Tensor]:
+    def _tensors(self, value: Any, shapes: dict[Tensor, Output]) -> Iterator[Tensor]:
         """The tensors in the arguments of a call, in the order that Keras flattens them."""
         self._count()
         if isinstance(value, list):
@@ -240,7 +241,9 @@ def _kind_of(
     if class_name == "InputLayer":
         return "input", "input", False
     # Older files tell no modules; all layers have these arguments, and ops have neither.
-    if module.startswith("keras.src.ops.") or (not module and not {"trainable", "dtype"} & {*config}):
+    if module.startswith("keras.src.ops.") or (
+        not module and not {"trainable", "dtype"} & {*config}
+    ):
         return "op", "op", False
     known = FAMILIES.get(class_name)
     if known is None or (module and not own):
@@ -250,7 +253,7 @@ def _kind_of(
 
 def _chain(layers: list[Layer], config: Mapping[str, Any]) -> Net:
     """The layers of a Sequential: each takes what the one before it makes."""
-    for before, layer in zip(layers, layers[1:], strict=False):
+    for before, layer in pairwise(layers):
         if len(layer.input_shapes) == 1:
             before.outputs.setdefault(0, (layer.input_shapes[0], ""))
         layer.calls = [[Tensor(before.name)]]

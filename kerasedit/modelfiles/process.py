@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -106,7 +107,8 @@ def _ask(
     late.start()
     assert process.stdin is not None and process.stdout is not None
     try:
-        with process.stdin as stdin:
+        # One that has ended already is found out below.
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(json.dumps(asked).encode())
         answer = process.stdout.read(MAX_ANSWER + 1)
         if len(answer) > MAX_ANSWER:

@@ -254,18 +254,17 @@ def _sum(sizes: Any) -> int | None:
     return None if None in every else sum(every)
 
 
+# What they put out has the shape of what goes in.
+_UNCHANGED = (
+    "Activation ActivityRegularization AdditiveAttention AlphaDropout Attention "
+    "BatchNormalization Dropout ELU GaussianDropout GaussianNoise GroupNormalization "
+    "Identity LayerNormalization LeakyReLU Masking Normalization PReLU RMSNormalization "
+    "ReLU Rescaling Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D "
+    "UnitNormalization Relu Relu6 Sigmoid Silu Gelu Tanh "
+)
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        (
-            "Activation ActivityRegularization AdditiveAttention AlphaDropout Attention "
-            "BatchNormalization Dropout ELU GaussianDropout GaussianNoise GroupNormalization "
-            "Identity LayerNormalization LeakyReLU Masking Normalization PReLU RMSNormalization "
-            "ReLU Rescaling Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D "
-            "UnitNormalization Relu Relu6 Sigmoid Silu Gelu Tanh"
-        ).split(),
-        _same,
-    ),
-    **dict.fromkeys("Add Average Maximum Minimum Multiply Subtract".split(), _merge),
+    **dict.fromkeys(_UNCHANGED.split(), _same),
+    **dict.fromkeys(["Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"], _merge),
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _spatial(_conv, _filters)),
     **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _spatial(_conv, _filters)),
     **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _spatial(_conv, _multiplied)),
@@ -273,7 +272,11 @@ _RULES: dict[str, Rule] = {
         ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
         _spatial(_conv_transpose, _filters),
     ),
-    **{f"{kind}Pooling{n}D": _spatial(_pool, _kept) for kind in ("Average", "Max") for n in (1, 2, 3)},
+    **{
+        f"{kind}Pooling{n}D": _spatial(_pool, _kept)
+        for kind in ("Average", "Max")
+        for n in (1, 2, 3)
+    },
     **{f"Global{kind}Pooling{n}D": _global for kind in ("Average", "Max") for n in (1, 2, 3)},
     **{f"ZeroPadding{n}D": _spatial(_zero_padding, _kept) for n in (1, 2, 3)},
     **{f"Cropping{n}D": _spatial(_cropping, _kept) for n in (1, 2, 3)},

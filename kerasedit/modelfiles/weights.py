@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5l
+from h5py import h5d, h5g, h5l, h5o
 
 from ..errors import ModelFileError
 from ..names import snake_case
@@ -84,27 +84,21 @@ class _Reader:
     def members(self, group: h5py.Group) -> list[tuple[str, h5py.Group | h5py.Dataset]]:
         """What a group holds itself."""
         found = []
-        for name in group:
+        for name in group.id:
             self._seen += 1
             if self._seen > MAX_OBJECTS:
                 raise ModelFileError(f"The file holds more than {MAX_OBJECTS:,} objects.")
-            if (item := self._member(group, name)) is not None:
-                found.append((name, item))
+            if (item := _open(group, name)) is not None:
+                found.append((name.decode("utf-8", "replace"), item))
         return found
-
-    def _member(self, group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
-        if group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type != h5l.TYPE_HARD:
-            raise ModelFileError("The file refers to other files or places, which are not looked at.")
-        item = group[name]
-        return item if isinstance(item, (h5py.Group, h5py.Dataset)) else None
 
     def child(self, group: h5py.Group | None, path: str) -> h5py.Group | h5py.Dataset | None:
         """What stands at a path of names; None where nothing does."""
-        item: h5py.Group | h5py.Dataset | None = group
-        for name in path.split("/"):
-            if not isinstance(item, h5py.Group) or not name or name == "." or name not in item:
+        item: Any = group
+        for name in path.encode("utf-8", "surrogateescape").split(b"/"):
+            if not isinstance(item, h5py.Group) or not name or not item.id.links.exists(name):
                 return None
-            item = self._member(item, name)
+            item = _open(item, name)
         return item
 
     def group(self, parent: h5py.Group | None, path: str) -> h5py.Group | None:
@@ -163,7 +157,9 @@ class _Reader:
         members = dict(self.members(group))
         own = members.pop("vars", None)
         if isinstance(own, h5py.Group):
-            stored = [(name, item) for name, item in self.members(own) if isinstance(item, h5py.Dataset)]
+            stored = [
+                (name, item) for name, item in self.members(own) if isinstance(item, h5py.Dataset)
+            ]
             stored.sort(key=lambda pair: (len(pair[0]), pair[0]))  # "10" comes after "9"
             names = weight_names(class_name, config, len(stored))
             for name, (_, dataset) in zip(names, stored, strict=True):
@@ -193,7 +189,11 @@ class _Reader:
                 inside = [(n, p) for n, p in self.members(part) if isinstance(p, h5py.Group)]
             for key, group in inside:
                 if key == "vars":
-                    weights = [self.weight(n, d) for n, d in self.members(group) if isinstance(d, h5py.Dataset)]
+                    weights = [
+                        self.weight(n, d)
+                        for n, d in self.members(group)
+                        if isinstance(d, h5py.Dataset)
+                    ]
                     if weights:
                         found[key] = weights
                     continue
@@ -208,8 +208,12 @@ class _Reader:
     def old(self, file: h5py.File, model: Model) -> Found:
         group = self.group(file, "model_weights") or file
         if model.opaque:
-            paths = {name: name for name, item in self.members(group) if isinstance(item, h5py.Group)}
-            return {path: list(self._listed(self.group(group, name))) for path, name in paths.items()}
+            paths = {
+                name: name for name, item in self.members(group) if isinstance(item, h5py.Group)
+            }
+            return {
+                path: list(self._listed(self.group(group, name))) for path, name in paths.items()
+            }
         found: Found = {}
         for layer in model.net.layers:
             leaves: dict[str, list[tuple[str, ...]]] = {}
@@ -230,6 +234,16 @@ class _Reader:
             if not isinstance(dataset, h5py.Dataset):
                 raise ModelFileError(f"The file is damaged: the weight '{name[:80]}' is not there.")
             yield self.weight(name.removesuffix(":0"), dataset)
+
+
+def _open(group: h5py.Group, name: bytes) -> h5py.Group | h5py.Dataset | None:
+    """A group or dataset of a group; None for what is neither."""
+    if group.id.links.get_info(name).type != h5l.TYPE_HARD:
+        raise ModelFileError("The file refers to other files or places, which are not looked at.")
+    found = h5o.open(group.id, name)
+    if isinstance(found, h5g.GroupID):
+        return h5py.Group(found)
+    return h5py.Dataset(found) if isinstance(found, h5d.DatasetID) else None
 
 
 def _names(group: h5py.Group) -> Iterator[str]:
@@ -305,7 +319,11 @@ def read_values(contents: Contents, weight: Weight) -> np.ndarray:
         if offset + weight.nbytes > window.size:
             raise ModelFileError("The file is damaged: weights in it are cut off.")
         return np.memmap(
-            window.file, weight.dtype, "r", window.start + offset, weight.shape  # pyright: ignore
+            window.file,
+            weight.dtype,
+            "r",
+            window.start + offset,
+            weight.shape,  # pyright: ignore
         )
     plist = dataset.id.get_create_plist()
     filters = {plist.get_filter(number)[0] for number in range(plist.get_nfilters())}

@@ -156,7 +156,9 @@ def answer(asked: Mapping[str, Any]) -> Answer:
     except ModelFileError:
         raise
     except MemoryError as problem:
-        raise ModelFileError("The file is damaged: it takes more memory than a model may.") from problem
+        raise ModelFileError(
+            "The file is damaged: it takes more memory than a model may."
+        ) from problem
     except RecursionError as problem:
         raise ModelFileError("The file is damaged: it is nested without end.") from problem
     except Exception as problem:

@@ -98,7 +98,11 @@ def test_what_a_file_holds_is_text_and_code_is_told_of(lab: Lab, folder: Path) -
     """Markup in names, and a Lambda."""
     file, evil = folder / "m.keras", "<img src=x onerror='window.evil=1'>"
     keras.Sequential(
-        [keras.Input((3,)), layers.Dense(2, name="named"), layers.Lambda(lambda x: x * 2, name="code")],
+        [
+            keras.Input((3,)),
+            layers.Dense(2, name="named"),
+            layers.Lambda(lambda x: x * 2, name="code"),
+        ],
         name="m",
     ).save(file)
     with zipfile.ZipFile(file) as archive:

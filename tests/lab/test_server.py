@@ -34,7 +34,9 @@ class Server:
         headers = {} if token is None else {"Authorization": f"token {token}"}
         address = f"{self.url}{BASE}{what}?{urllib.parse.urlencode(query)}"
         try:
-            with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as response:
+            with urllib.request.urlopen(
+                urllib.request.Request(address, headers=headers)
+            ) as response:
                 assert response.headers["Content-Type"] == "application/json"
                 return response.status, json.load(response)
         except urllib.error.HTTPError as problem:
@@ -99,9 +101,18 @@ def test_weights_are_told_for_the_rows_asked_for(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["../outside.keras", "sub/../../outside.keras", "/../outside.keras", "..%2foutside.keras"]
-    + [".hidden/m.keras", ".m.keras", "gone.keras", "a\0b", "C:/x.keras", "\udc80".encode("utf-8", "surrogatepass")],
-    ids=["up", "down and up", "from the root", "quoted", "hidden folder", "hidden", "gone", "zero", "drive", "surrogate"],
+    [
+        pytest.param("../outside.keras", id="up"),
+        pytest.param("sub/../../outside.keras", id="down and up"),
+        pytest.param("/../outside.keras", id="from the root"),
+        pytest.param("..%2foutside.keras", id="quoted"),
+        pytest.param(".hidden/m.keras", id="hidden folder"),
+        pytest.param(".m.keras", id="hidden"),
+        pytest.param("gone.keras", id="gone"),
+        pytest.param("a\0b", id="zero"),
+        pytest.param("C:/x.keras", id="drive"),
+        pytest.param(b"\xed\xb2\x80", id="surrogate"),
+    ],
 )
 def test_nothing_outside_and_nothing_hidden_is_told(server: Server, path: Any) -> None:
     assert (server.root.parent / "outside.keras").exists()

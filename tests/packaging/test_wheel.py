@@ -74,7 +74,9 @@ def test_jupyter_finds_the_extension_of_the_wheel(wheel: Path, tmp_path: Path) -
         )
         return re.sub(r"\x1b\[\d*m", "", run.stdout + run.stderr)
 
-    assert re.search(r"kerasedit v0\.1\.0 +enabled +OK \(python, kerasedit\)", listed("jupyterlab.labextensions"))
+    assert re.search(
+        r"kerasedit v0\.1\.0 +enabled +OK \(python, kerasedit\)", listed("jupyterlab.labextensions")
+    )
     told = listed("jupyter_server.extension.serverextension")
     assert re.search(r"kerasedit\.lab +enabled", told)
     assert re.search(r"kerasedit\.lab +.*OK", told)
