@@ -110,20 +110,18 @@ def _ask(
         # One that has ended already is found out below.
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(json.dumps(asked).encode())
-        answer = process.stdout.read(MAX_ANSWER + 1)
-        if len(answer) > MAX_ANSWER:
-            raise ModelFileError("The file tells more than any model has.")
+        answer = process.stdout.read(MAX_ANSWER)
+        whole = not process.stdout.read(1) and process.wait() == 0
     finally:
         process.kill()
-        status = process.wait()
+        process.wait()
         late.cancel()
         process.stdout.close()
-    head, ended, buffer = answer.partition(b"\n")
-    if not ended:
+    if not whole:
         raise ModelFileError(
-            "The file is damaged so that reading it had to be given up"
-            + (" after a minute." if not late.is_alive() and status < 0 else ".")
+            "The file is damaged, or larger than any model: reading it had to be given up."
         )
+    head, _, buffer = answer.partition(b"\n")
     told = json.loads(head)
     if "error" in told:
         raise ModelFileError(told["error"])

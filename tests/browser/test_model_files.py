@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 import pytest
 from keras import layers
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests import models
 
-from .lab import Lab
+from .lab import Jupyter, Lab
 from .widget import button, row
 
 
@@ -118,6 +118,18 @@ def test_what_a_file_holds_is_text_and_code_is_told_of(lab: Lab, folder: Path) -
     expect(row(shown, evil)).to_be_visible()
     expect(shown).to_contain_text("runs code that is in the file")
     assert lab.page.evaluate("window.evil") is None
+
+
+def test_notebook_7_opens_model_files_too(jupyter: Jupyter, browser: Browser) -> None:
+    models.cnn().save(jupyter.root / "m.keras")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{jupyter.url}/tree?token={jupyter.token}")
+    with context.expect_page(timeout=60_000) as opened:
+        page.locator(".jp-DirListing-item", has_text="m.keras").dblclick()
+    shown = opened.value.get_by_role("region", name="Keras model file")
+    expect(row(shown, "head")).to_be_visible()
+    context.close()
 
 
 def test_a_file_that_changed_is_read_again(lab: Lab, folder: Path) -> None:
