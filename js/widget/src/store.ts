@@ -82,6 +82,8 @@ export class Store {
   /** The row whose details are shown, and how much taller it is by them. */
   readonly opened = signal<string | null>(null);
   readonly openedExtra = signal(0);
+  /** Whether the list is scrolled fast. */
+  readonly rushing = signal(false);
   /** How high the list gets before it scrolls, but for what is open in it. */
   readonly maxHeight = signal(MAX_HEIGHT);
   readonly renaming = signal<string | null>(null);
