@@ -151,6 +151,8 @@ class _Reader:
         if "output_layers" not in config:
             return _chain(layers, config)
         net = Net(layers, list(self._references(config["output_layers"])))
+        if not {tensor.layer for tensor in net.results} <= {*net.by_name}:
+            raise ModelFileError("The file is damaged: a model puts out what no layer makes.")
         shapes: dict[Tensor, Output] = {}
         for layer, item in zip(layers, told, strict=True):
             self._read_calls(layer, item.get("inbound_nodes"), net, shapes)

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import ModelFileError
 from ..weights.extremes import extremes
 from ..weights.histogram import histogram, pack, pooled
+from ..weights.idle import idle_channels_of
 from ..weights.telling import ends_data, figures_data
 from .container import MAX_UNPACKED, Contents, open_model_file
 from .layers import Model, read_layers
@@ -110,11 +111,12 @@ def _weight(file: Opened, place: Place, weight: Weight, bins: int) -> tuple[dict
         return told, b""
     values = read_values(file.contents, weight)
     drawn = histogram(values, bins)
+    classes = () if place.layer.custom else (place.layer.class_name,)
     told |= {
         **ends_data(extremes(values)),
         "figures": figures_data(drawn),
         "edges": drawn.edges[[0, -1]].tolist(),
-        "notes": [],
+        "notes": idle_channels_of(classes, weight.name, values),
     }
     return told, drawn.counts.astype("<f4").tobytes()
 

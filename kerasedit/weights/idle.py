@@ -1,46 +1,49 @@
-"""Channels of a layer that do nothing: filters, units and rows that are zero or all the same."""
+"""Channels of a layer that do nothing: filters, units and rows that are zero or all the same.
+
+Importing this module imports no Keras: its layers go by the names of their classes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
-from keras import layers
 from numpy.typing import NDArray
 
 from ..names import listed
 
 Array = NDArray[Any]
-Layers = tuple[type, ...]
+Classes = tuple[str, ...]
 
 _CHUNK = 1 << 18
 # A scale this small all but switches its channel off.
 FAINT = 1e-3
 
 # The axes of a weight that its channels are counted along, and what a channel is called.
-_KERNELS: tuple[tuple[Layers, str, tuple[int, ...], str], ...] = (
+_KERNELS: tuple[tuple[Classes, str, tuple[int, ...], str], ...] = (
     (
-        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+        ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
         "kernel",
         (-2,),
         "filter",
     ),
-    ((layers.Conv1D, layers.Conv2D, layers.Conv3D), "kernel", (-1,), "filter"),
-    ((layers.DepthwiseConv1D, layers.DepthwiseConv2D), "kernel", (-2, -1), "channel"),
+    (("Conv1D", "Conv2D", "Conv3D"), "kernel", (-1,), "filter"),
+    (("DepthwiseConv1D", "DepthwiseConv2D"), "kernel", (-2, -1), "channel"),
     (
-        (layers.SeparableConv1D, layers.SeparableConv2D),
+        ("SeparableConv1D", "SeparableConv2D"),
         "depthwise_kernel",
         (-2, -1),
         "channel",
     ),
-    ((layers.SeparableConv1D, layers.SeparableConv2D), "pointwise_kernel", (-1,), "filter"),
-    ((layers.Dense,), "kernel", (-1,), "unit"),
-    ((layers.Embedding,), "embeddings", (0,), "row"),
+    (("SeparableConv1D", "SeparableConv2D"), "pointwise_kernel", (-1,), "filter"),
+    (("Dense",), "kernel", (-1,), "unit"),
+    (("Embedding",), "embeddings", (0,), "row"),
 )
-_NORMS: Layers = (
-    layers.BatchNormalization,
-    layers.GroupNormalization,
-    layers.LayerNormalization,
+_NORMS: Classes = (
+    "BatchNormalization",
+    "GroupNormalization",
+    "LayerNormalization",
 )
 
 
@@ -52,11 +55,25 @@ def idle_channels(cls: type, name: str, values: Array) -> list[str]:
         name: of the weight in the layer, say `"kernel"`.
         values: the weight.
     """
-    if name == "gamma" and issubclass(cls, _NORMS):
+    ours = {base.__name__ for base in cls.__mro__ if base.__module__.startswith("keras.")}
+    return idle_channels_of(ours, name, values)
+
+
+def idle_channels_of(classes: Container[str], name: str, values: Array) -> list[str]:
+    """The same for a layer that is not there.
+
+    Args:
+        classes: the names of Keras's classes that it is of.
+        name: of the weight in the layer, say `"kernel"`.
+        values: the weight.
+    """
+    if name == "gamma" and any(known in classes for known in _NORMS):
         faint = np.flatnonzero(np.abs(values.astype(np.float64).reshape(-1)) <= FAINT)
         return _line(faint, values.size, "channel", f"a gamma within {FAINT} of zero")
-    for classes, weight, axes, noun in _KERNELS:
-        if name == weight and issubclass(cls, classes) and values.size and values.ndim > 1:
+    if not values.size or values.ndim < 2:
+        return []
+    for kinds, weight, axes, noun in _KERNELS:
+        if name == weight and any(kind in classes for kind in kinds):
             return _of_kernel(values, axes, noun)
     return []
 

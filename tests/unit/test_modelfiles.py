@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -17,12 +19,15 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from keras import layers
 
 from kerasedit import Editor, modelfiles
 from kerasedit.errors import ModelFileError
 from kerasedit.modelfiles import process, worker
 from kerasedit.modelfiles.classes import FAMILIES
+from kerasedit.modelfiles.container import Contents
 from kerasedit.modelfiles.shapes import output_shapes
 from kerasedit.palette import family_of, palette_classes
 from kerasedit.weights.histogram import pack, pooled
@@ -159,6 +164,19 @@ def test_bfloat16_and_vocabularies(tmp_path: Path) -> None:
     kernel, bias = detail["weights"]
     assert (kernel["dtype"], kernel["figures"]["mean"]) == ("bfloat16", 1.5)
     assert (bias["figures"]["nans"], bias["first_bad"]) == (1, [0])
+
+
+def test_filters_that_do_nothing_are_pointed_out(tmp_path: Path) -> None:
+    file, model = tmp_path / "m.keras", models.cnn()
+    kernel, bias = model.get_layer("block1_conv").get_weights()
+    kernel[..., 2] = 0
+    model.get_layer("block1_conv").set_weights([kernel, bias])
+    model.save(file)
+    detail, _ = ask(file, "detail", row=1, bins=8)
+    assert [w["notes"] for w in detail["weights"]] == [
+        ["1 of 4 filters has nothing but zeros: 2."],
+        [],
+    ]
 
 
 def test_a_model_of_a_class_of_its_own_shows_the_weights_that_the_file_has(tmp_path: Path) -> None:
@@ -511,6 +529,10 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         ),
         "more than 100,000 layers",
     ),
+    "an output from nowhere": (
+        lambda c: json.loads(json.dumps(c).replace('["head", 0, 0]', '["gone", 0, 0]')),
+        "puts out what no layer makes",
+    ),
     "a tensor from nowhere": (
         lambda c: json.loads(json.dumps(c).replace('["drop", 0, 0]', '["gone", 0, 0]')),
         "what no layer makes",
@@ -760,3 +782,45 @@ def test_mutants_are_read_or_refused(
     ended, peak = mutate(good[suffix], tmp_path, 0, times)
     assert peak < 300
     assert len(ended) <= times // 50
+
+
+# -- configurations in which something is not as Keras writes it -----------------------------------
+
+ODD: list[Any] = [None, True, -1, 0, 3, 10**20, math.nan, math.inf, 0.5, "", "x", "a/b", "\udc80"]
+ODD += [[], {}, [[]], [None], ["x", 0, 0], {"class_name": "Dense"}, {"config": {}}, ["x"] * 50]
+
+
+def places_in(value: Any) -> list[tuple[Any, Any]]:
+    """Every place of a JSON value: what holds it, and by which key."""
+    if isinstance(value, (dict, list)):
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        return [(value, key) for key in keys] + [p for key in keys for p in places_in(value[key])]
+    return []
+
+
+CONFIGS = {
+    name: json.loads(json.dumps(keras.saving.serialize_keras_object(MODELS[name]())))
+    for name in ("nested", "raw_ops", "masked", "parts")
+}
+
+
+@given(st.sampled_from(sorted(CONFIGS)), st.integers(0, 2**32))
+def test_odd_configurations_are_told_or_refused(name: str, seed: int) -> None:
+    config, dice = copy.deepcopy(CONFIGS[name]), random.Random(seed)
+    for _ in range(dice.randint(1, 3)):
+        holder, key = dice.choice(places_in(config))
+        if dice.random() < 0.7:
+            holder[key] = copy.deepcopy(dice.choice(ODD))
+        else:
+            del holder[key]
+    contents = Contents(".keras", config, {}, config, None, None)
+    try:
+        file = worker.Opened(contents)
+    except ModelFileError:
+        return
+    told = [worker.tell_model(file, {})[0]]
+    told += [worker.tell_arguments(file, {"row": row})[0] for row in range(len(file.rows))]
+    json.dumps(told, allow_nan=False)
+    for number, row in enumerate(told[0]["rows"]):
+        assert all(0 <= number - above < len(file.rows) for above in row["inputs"])
+        assert all(0 <= number + below < len(file.rows) for below, _ in row.get("outputs", []))

@@ -14,6 +14,7 @@ interface Reply {
 const ALIVE = "file";
 
 export class FileHost implements Host {
+  readonly answers = "the server";
   readonly comm_live = true;
   readonly #reader: FileReader;
   readonly #stamp: string;

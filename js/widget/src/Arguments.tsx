@@ -19,7 +19,7 @@ interface Props {
 /** A layer's arguments as they are, to be changed. */
 export function Arguments({ store, row }: Props) {
   const told = useAnswer<Told>(store, { query: "arguments", path: row.path });
-  if (told === null) return store.dead.value ? null : <p class="ke-dim">Asking the kernel …</p>;
+  if (told === null) return store.dead.value ? null : <p class="ke-dim">Asking {store.answers} …</p>;
   if (told instanceof Refusal) return <p dir="auto">{told.message}</p>;
   if (told.fixed !== null) return <p class="ke-dim">{told.fixed}</p>;
   return <Form store={store} path={row.path} told={told} />;

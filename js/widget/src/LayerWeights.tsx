@@ -62,7 +62,7 @@ export function LayerWeights({ store, path, log, bins = 64, only = null }: Props
 
 function Shown({ store, answer, log, only }: Omit<Props, "path" | "bins"> & { answer: Weights | Refusal | null }) {
   if (answer === null) {
-    return <p class="ke-dim">{store.dead.value ? "Not known without a kernel." : "Asking the kernel …"}</p>;
+    return <p class="ke-dim">{store.dead.value ? "Not known without a kernel." : `Asking ${store.answers} …`}</p>;
   }
   if (answer instanceof Refusal) return <p dir="auto">{answer.message}</p>;
   const { detail, weights } = answer;

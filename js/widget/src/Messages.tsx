@@ -16,7 +16,7 @@ export function Messages({ store }: { store: Store }) {
     <Region scrolls={report.length > 1}>
       {store.waiting.value !== null && (
         <p class="ke-waiting">
-          waiting for the kernel
+          waiting for {store.answers}
           {store.waiting.value > 0 && `: ${plural(store.waiting.value, "change")} to make`}
         </p>
       )}

@@ -34,6 +34,8 @@ export interface Host {
   on(event: "msg:custom", callback: (message: unknown, buffers: Binary[]) => void): void;
   on(event: string, callback: () => void): void;
   off(event: string, callback: (...args: never[]) => void): void;
+  /** Who answers, where that is no kernel: `"the server"`. */
+  answers?: string;
   comm_live?: boolean;
   widget_manager?: { get_model?(id: string): Promise<{ comm_live?: boolean }> };
 }

@@ -64,6 +64,8 @@ export interface PruneTask {
 
 export class Store {
   readonly host: Host;
+  /** Who is asked, in words. */
+  readonly answers: string;
   /** Which of the widgets this is a view of, and whether that is one to change the model with. */
   readonly part: Part;
   readonly acts: boolean;
@@ -146,6 +148,7 @@ export class Store {
 
   constructor(host: Host) {
     this.host = host;
+    this.answers = host.answers ?? "the kernel";
     this.part = host.get("part") ?? "editor";
     this.acts = !["layers", "histograms"].includes(this.part);
     this.#client = new Client(
