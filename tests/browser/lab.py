@@ -190,7 +190,7 @@ def jupyter_server(home: Path, root: Path, lab: Path | None = None) -> Iterator[
     ]
     environment = own_environment(home)
     if lab is not None:
-        environment["PYTHONPATH"] = str(lab)
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (lab, ROOT)))
         environment["JUPYTERLAB_DIR"] = str(lab / "share" / "jupyter" / "lab")
     with running(command, environment, root, log, server.status):
         yield server

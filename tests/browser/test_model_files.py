@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Locator, expect
 
 from tests import models
 
-from .lab import Jupyter, Lab
+from .lab import Jupyter, Lab, install_jupyterlab, jupyter_server, open_lab
+from .test_accessibility import AXE, check
 from .widget import button, row
 
 
@@ -118,6 +119,31 @@ def test_what_a_file_holds_is_text_and_code_is_told_of(lab: Lab, folder: Path) -
     expect(row(shown, evil)).to_be_visible()
     expect(shown).to_contain_text("runs code that is in the file")
     assert lab.page.evaluate("window.evil") is None
+
+
+def test_axe_finds_nothing(lab: Lab, folder: Path) -> None:
+    models.nested().save(folder / "m.keras")
+    double_click(lab, "m.keras")
+    shown = view(lab)
+    button(shown, "Details of head").click()
+    expect(shown.get_by_role("img", name="Weights of head/kernel")).to_be_visible()
+    lab.page.add_script_tag(path=AXE)
+    check(lab, "a model file")
+
+
+@pytest.mark.slow
+def test_the_oldest_jupyterlab_opens_model_files(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home, root = tmp_path_factory.mktemp("old-home"), tmp_path_factory.mktemp("models")
+    models.nested().save(root / "m.keras")
+    with (
+        jupyter_server(home, root, install_jupyterlab("4.4")) as server,
+        open_lab(browser, server) as lab,
+    ):
+        assert lab.page.evaluate("() => window.jupyterapp.version").startswith("4.4.")
+        double_click(lab, "m.keras")
+        expect(row(view(lab), "head")).to_be_visible()
 
 
 def test_notebook_7_opens_model_files_too(jupyter: Jupyter, browser: Browser) -> None:

@@ -43,6 +43,13 @@ export class FileProblem extends Error {
   }
 }
 
+function explain({ status, statusText }: Response): string {
+  // Of a file that is not there the server tells in words.
+  return status === 404
+    ? "The Jupyter server knows nothing of model files. It has to be started again after kerasedit was installed."
+    : `The Jupyter server answered ${status} ${statusText}.`;
+}
+
 /** Asks the server about one file. */
 export class FileReader {
   readonly #path: string;
@@ -76,7 +83,7 @@ export class FileReader {
     const response = await ServerConnection.makeRequest(url, {}, this.#settings);
     const told: unknown = await response.json().catch(() => null);
     if (response.ok) return told as T;
-    const { type = "Error", message = "" } = (told ?? {}) as Partial<Problem>;
-    throw new FileProblem({ type, message: message || `The server answered ${response.status} ${response.statusText}.` });
+    const { type = "Error", message } = (told ?? {}) as Partial<Problem>;
+    throw new FileProblem({ type, message: message ?? explain(response) });
   }
 }
