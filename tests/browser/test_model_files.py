@@ -47,7 +47,7 @@ def asked(lab: Lab) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("suffix", [".keras", pytest.param(".h5", marks=pytest.mark.slow)])
 def test_a_double_click_shows_the_layers(lab: Lab, folder: Path, suffix: str) -> None:
     models.nested().save(folder / f"nested{suffix}")
     urls, contents = asked(lab), []
@@ -74,6 +74,7 @@ def test_a_double_click_shows_the_layers(lab: Lab, folder: Path, suffix: str) ->
     lab.screenshots(f"model-file{suffix.replace('.', '-')}")
 
 
+@pytest.mark.slow
 def test_the_tab_is_there_again_after_a_reload(lab: Lab, folder: Path) -> None:
     models.cnn().save(folder / "cnn.keras")
     double_click(lab, "cnn.keras")
@@ -121,6 +122,7 @@ def test_what_a_file_holds_is_text_and_code_is_told_of(lab: Lab, folder: Path) -
     assert lab.page.evaluate("window.evil") is None
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing(lab: Lab, folder: Path) -> None:
     models.nested().save(folder / "m.keras")
     double_click(lab, "m.keras")
@@ -146,6 +148,7 @@ def test_the_oldest_jupyterlab_opens_model_files(
         expect(row(view(lab), "head")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_notebook_7_opens_model_files_too(jupyter: Jupyter, browser: Browser) -> None:
     models.cnn().save(jupyter.root / "m.keras")
     context = browser.new_context()

@@ -516,19 +516,6 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda c: json.loads(json.dumps(c).replace('"head"', json.dumps("h" * 20_000))),
         "name of more than",
     ),
-    "layers without end": (
-        lambda c: nest(
-            {
-                "class_name": "Sequential",
-                "config": {
-                    "name": "s",
-                    "layers": [{"class_name": "A", "config": {"name": "a"}}] * 110_000,
-                },
-            },
-            1,
-        ),
-        "more than 100,000 layers",
-    ),
     "an output from nowhere": (
         lambda c: json.loads(json.dumps(c).replace('["head", 0, 0]', '["gone", 0, 0]')),
         "puts out what no layer makes",
@@ -550,6 +537,18 @@ def test_hostile_configurations_are_refused(
 ) -> None:
     make, match = HOSTILE[name]
     refuses(with_config(good, tmp_path / "m.keras", make(config_of(good[".keras"]))), match)
+
+
+def test_layers_without_end_are_refused(
+    good: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever they are."""
+    file = with_config(good, tmp_path / "m.keras", nest(config_of(good[".keras"]), 1))
+    count = len(ask(file)["rows"]) + 1  # with the model itself
+    monkeypatch.setattr("kerasedit.modelfiles.layers.MAX_LAYERS", count)
+    ask(file)
+    monkeypatch.setattr("kerasedit.modelfiles.layers.MAX_LAYERS", count - 1)
+    refuses(file, f"more than {count - 1} layers")
 
 
 def test_odd_values_are_taken_for_nothing(good: dict[str, Path], tmp_path: Path) -> None:
