@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
@@ -91,3 +93,20 @@ def test_pictures_of_the_widget(lab: Lab) -> None:
     expect(widget.get_by_role("status", name="Messages")).to_contain_text("not live")
     lab.page.set_viewport_size({"width": 720, "height": 1400})
     lab.screenshots("widget-not-live", widget)
+
+
+@pytest.mark.slow
+def test_pictures_of_a_model_file(lab: Lab) -> None:
+    made: dict[str, Any] = {}
+    exec(BUILD, made)
+    made["model"].save(lab.jupyter.root / "reader.keras")
+    lab.page.set_viewport_size({"width": 1400, "height": 760})
+    lab.execute("filebrowser:refresh")
+    lab.page.locator(".jp-DirListing-item", has_text="reader.keras").dblclick()
+    shown = lab.page.get_by_role("region", name="Keras model file")
+    button(shown, "Unfold backbone").click()
+    button(shown, "Details of backbone/conv1").click()
+    expect(shown.get_by_role("img", name="Weights of backbone/conv1/kernel")).to_be_visible()
+    expect(shown.get_by_role("img", name="Weights of head:")).to_be_attached()
+    lab.page.mouse.move(0, 0)
+    lab.screenshots("model-file")
