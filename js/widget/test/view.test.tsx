@@ -52,6 +52,7 @@ const plan = (more: Partial<Plan> = {}): Plan => ({
   text: "",
   errors: [],
   warnings: [],
+  notes: [],
   shape_changes: [],
   reinitialized: [],
   sliced: [],
