@@ -161,10 +161,10 @@ function Differences({ store }: { store: Store }) {
   return (
     <>
       {old && <Old what="These differences" again={again} />}
-      <p>
-        <Figure name="Parameters" before={before.params} after={after.params} />{" "}
-        <Figure name="Trainable" before={before.trainable} after={after.trainable} />{" "}
-        <Figure name="Memory" before={before.bytes} after={after.bytes} show={bytes} />{" "}
+      <p class="ke-totals">
+        <Figure name="Parameters" before={before.params} after={after.params} />
+        <Figure name="Trainable" before={before.trainable} after={after.trainable} />
+        <Figure name="Memory" before={before.bytes} after={after.bytes} show={bytes} />
         {before.flops !== null && after.flops !== null && (
           <Figure name="Operations for a sample" before={before.flops} after={after.flops} show={operations} />
         )}
