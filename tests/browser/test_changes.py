@@ -175,6 +175,7 @@ def test_differences_lead_to_their_rows(lab: Lab) -> None:
     expect(lines("Renamed")).to_contain_text("is now features")
     expect(lines("Other arguments")).to_contain_text("pool_size")
     expect(lines("Trainable flags")).to_have_count(3)
+    expect(widget.get_by_text("Operations for a sample")).to_be_visible()
     lab.screenshots("changes-diff", widget)
 
     # A row that the filter hides, and one inside a folded model.

@@ -277,6 +277,9 @@ export interface Differences {
 interface Compared {
   params: number;
   trainable: number;
+  bytes: number;
+  /** Null where they are not known. */
+  flops: number | null;
 }
 
 export interface DiffGroup {

@@ -306,6 +306,30 @@ describe("a row that comes by in fast scrolling", () => {
   });
 });
 
+describe("what differs from the source", () => {
+  const before = { params: 4000, trainable: 4000, bytes: 16000, flops: 8000 };
+
+  it.each([
+    [4000, "Operations for a sample 8 k → 4 k (\u221250 %)"],
+    [8000, "Operations for a sample 8 k (no change)"],
+    [null, ""],
+  ])("is told in sizes and operations, where these are known: %s", async (flops, text) => {
+    const diff = { before, after: { params: 1000, trainable: 1000, bytes: 4000, flops }, groups: [] };
+    const { page } = await show([row("a")], { diff });
+    const read = (text: string) => [...page.querySelectorAll("button")].find((one) => one.textContent === text) as HTMLElement;
+    await click(read("Changes"));
+    await click(read("Differences"));
+    await pass(1000);
+    const told = [...page.querySelectorAll("[role=tabpanel] .ke-total")].map((one) => one.textContent);
+    expect(told).toEqual([
+      "Parameters 4,000 → 1,000 (\u22123,000)",
+      "Trainable 4,000 → 1,000 (\u22123,000)",
+      "Memory 15.6 KiB → 3.91 KiB (\u221275 %)",
+      ...(text ? [text] : []),
+    ]);
+  });
+});
+
 describe("what an ablation found", () => {
   const scores = { label: "accuracy lost", values: { a: 0.75, b: -0.25 } };
   const cells = (page: HTMLElement) =>
