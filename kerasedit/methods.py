@@ -569,6 +569,8 @@ class EditMethods(ABC, Generic[Result]):
         keep: Any = None,
         fraction: float | None = None,
         params: float | None = None,
+        flops: float | None = None,
+        size: float | None = None,
         criterion: Any = "l2",
         multiple_of: int = 1,
         scope: Literal["layer", "global"] = "layer",
@@ -580,14 +582,15 @@ class EditMethods(ABC, Generic[Result]):
         """Takes channels out of layers, and out of all other layers that these are tied to.
 
         What the model puts out is what it would put out with the channels set to zero wherever they
-        are taken. Of `drop`, `keep`, `fraction` and `params`, one is given.
+        are taken. Of `drop`, `keep`, `fraction`, `params`, `flops` and `size`, one is given.
 
         Args:
             target: layers that make channels (those of `ed.channel_groups()`), or such a group. Of a
                 pattern, a class or a predicate, layers whose channels cannot go are passed over.
             drop, keep: the channels of each layer by their numbers, or a dictionary by layers' paths.
             fraction: the share of the channels that goes, from 0 to 1; at least one always stays.
-            params: the share of the model's parameters that stays.
+            params, flops, size: the share that stays of the model's parameters, of the operations for
+                a sample, or of the bytes of its weights: hardly less than it, and never more.
             criterion: which channels go first: those with the smallest `"l1"` or `"l2"` norm of the
                 weights that make them, the smallest `"bn_scale"` behind them, those that are nearest
                 to all others (`"geometric_median"`), those without which the loss on `data` changes
@@ -607,7 +610,7 @@ class EditMethods(ABC, Generic[Result]):
         Raises:
             TargetError: a layer that is named alone makes no channels.
             StructureError: its channels cannot go, as they reach an output of the model, perhaps.
-            EditError: all channels would go, or there are no such ones.
+            EditError: all channels would go, there are no such ones, or the share cannot be reached.
         """
 
         def make() -> Edit:
@@ -616,8 +619,10 @@ class EditMethods(ABC, Generic[Result]):
                 self._data(target),
                 _channels(drop),
                 _channels(keep),
-                None if fraction is None else _number(fraction),
-                None if params is None else _number(params),
+                _number(fraction),
+                _number(params),
+                _number(flops),
+                _number(size),
                 numbers,
                 _number(multiple_of),
                 scope,

@@ -333,7 +333,7 @@ def heads(x: Any) -> Any:
     a = layers.Add()([a, q])
     k, v = layers.Dense(5, name="k")(a), layers.Dense(4, name="v")(a)
     a = layers.Attention(name="plain")([a, v, k])
-    a = layers.EinsumDense("abc,cd->abd", output_shape=(None, 6), bias_axes="d", name="e")(a)
+    a = layers.EinsumDense("abc,cd->abd", output_shape=(5, 6), bias_axes="d", name="e")(a)
     a = layers.GlobalAveragePooling1D()(a)
     return layers.Dense(2, name="top")(a)
 

@@ -486,8 +486,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
     "channels": (lambda v: _is_channels(v), "a list of whole numbers, or an object of such lists"),
-    "fraction": (lambda v: v is None or _is_number(v), "a number"),
-    "params": (lambda v: v is None or _is_number(v), "a number"),
+    "share": (lambda v: v is None or _is_number(v), "a number"),
     "criterion": (
         lambda v: isinstance(v, str) or _are(_is_number, v),
         "a text or a list of numbers",
