@@ -34,6 +34,7 @@ from .edits import (
     Nest,
     PruneChannels,
     Quantize,
+    RecalibrateBatchnorm,
     Reinitialize,
     Remove,
     RemoveOutput,
@@ -710,6 +711,25 @@ class EditMethods(ABC, Generic[Result]):
             StructureError: none of them can be folded; it says why.
         """
         return self._run(lambda: FoldBatchnorm(self._optional(target), expect))
+
+    def recalibrate_batchnorm(self, data: Any) -> Result:
+        """Gives batch normalizations the mean and variance of what they take on data.
+
+        After channels went or weights were changed, what a normalization takes is no longer what its
+        moving mean and variance are of. Only these two change, of all batch normalizations, frozen ones
+        too. Each works with the mean and variance of its batch meanwhile, and what all batches have is
+        taken together (Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021): with one batch the
+        result is exact, and the larger the batches, the nearer it is.
+
+        Args:
+            data: inputs as `predict` takes them, or a tuple `(x, y)`, of which `y` does not matter; 32
+                samples are a batch then. Or batches of either form.
+
+        Raises:
+            TargetError: the model has no BatchNormalization.
+            EditError: it does not take the data, or there is none.
+        """
+        return self._run(lambda: RecalibrateBatchnorm(data))
 
     def quantize(
         self,

@@ -16,7 +16,6 @@ from ..views import bytes_of, count_bytes, count_params
 from .channels import Labels
 from .groups import Channels
 
-
 NOUNS = {"params": "parameters", "flops": "operations", "size": "bytes"}
 """What there is to be less of, by the argument that says which share of it stays."""
 

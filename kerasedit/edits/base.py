@@ -427,7 +427,8 @@ class Edit:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             required = item.default is dataclasses.MISSING
-            if required or value != item.default:
+            other = value is not None if item.name in self.live else value != item.default
+            if required or other:
                 arguments.append(self._argument(item.name, value, required, write or _to_code))
         return f"ed.{self.kind}({', '.join(filter(None, arguments))})"
 
