@@ -409,7 +409,7 @@ def _counting_classes(spec: LayerSpec) -> Place | None:
     return (argument,) if spec.cls in _HEADS else ("layer", "config", argument)
 
 
-def _config_of(spec: LayerSpec, place: Place) -> Mapping[str, Any]:
+def _config_of(spec: LayerSpec, place: Place) -> Any:
     """The configuration that a place is in."""
     config: Any = spec.config or {}
     for key in place[:-1]:
