@@ -330,6 +330,7 @@ class Editor(EditMethods["Editor"]):
         work = self._workspace()
         edit = edit.settled(work)
         edit.apply(work)
+        work.tell_outputs(self._graph)
         structural = self._is_structural(work)
         if self._waits(
             edit.describe(), structural, bool(work.values), lambda: self._run(lambda: edit)
@@ -393,6 +394,7 @@ class Editor(EditMethods["Editor"]):
                     edit = make()
                     edit = edit.settled(work)
                     edit.apply(work)
+                work.tell_outputs(self._graph)
                 structural = self._is_structural(work)
                 if structural and self._run_before(edit.describe(), structural, False):
                     work.report.warnings.append("It is made when fit has ended.")

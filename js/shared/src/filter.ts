@@ -30,6 +30,13 @@ export function toggleWord(filter: string, word: string): string {
   return (rest.length < words.length ? rest : [...words.map(closed), word]).join(" ");
 }
 
+/** The filter without what it says of types. */
+export function untyped(filter: string): string {
+  return wordsOf(filter)
+    .filter((word) => !/^type:/i.test(word))
+    .join(" ");
+}
+
 function closed(word: string): string {
   return word.split('"').length % 2 ? word : `${word}"`;
 }

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { hasWord, type Kind, toggleWord } from "../../shared/src/filter";
+import { hasWord, type Kind, matcher, toggleWord, untyped } from "../../shared/src/filter";
 import { count } from "../../shared/src/format";
 import { Button } from "./Button";
 import { float } from "./float";
@@ -55,11 +55,14 @@ export function FilterBox({ store }: { store: Store }) {
 function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | null; onClose: () => void }) {
   const menu = useRef<HTMLDivElement>(null);
   const rows = store.rows.value;
+  const others = untyped(store.filter.value);
+  // How many of a type there would be: of those that the rest of the filter lets through.
   const types = useMemo(() => {
+    const fits = matcher(others);
     const found = new Map<string, number>();
-    for (const { class_name } of rows) found.set(class_name, (found.get(class_name) ?? 0) + 1);
+    for (const row of rows) found.set(row.class_name, (found.get(row.class_name) ?? 0) + Number(fits(row)));
     return [...found].sort(([a], [b]) => a.localeCompare(b));
-  }, [rows]);
+  }, [rows, others]);
 
   useLayoutEffect(() => {
     if (!menu.current || !box) return;

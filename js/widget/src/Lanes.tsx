@@ -108,6 +108,7 @@ export function LaneMark({ store, index }: { store: Store; index: number }) {
   const view = store.lanes;
   const relation = useMemo(() => computed(() => view.relation(index)), [view, index]).value;
   const [arrow, words] = RELATIONS[relation];
+  const width = relation ? view.listWidth.value : 0;
   const mark = useRef<HTMLSpanElement>(null);
   // Nothing moves while the pointer does, so it lies over the end of a long name: with the arrow only.
   useLayoutEffect(() => {
@@ -116,7 +117,7 @@ export function LaneMark({ store, index }: { store: Store; index: number }) {
     box.classList.remove("ke-lane-mark-short");
     const [own, other] = [box.getBoundingClientRect(), before.getBoundingClientRect()];
     box.classList.toggle("ke-lane-mark-short", own.left < other.right && other.left < own.right);
-  }, [relation]);
+  }, [relation, width]);
   return arrow ? (
     <span ref={mark} class={`ke-mark ke-lane-mark ke-lane-mark-${relation}`} aria-hidden="true">
       {arrow}

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { count } from "../../shared/src/format";
 import { rowLabel } from "../../shared/src/ghosts";
@@ -134,11 +135,20 @@ export function LayerRow({ store, row, index, active }: Props) {
         {row.weights > 0 && <HistogramCell store={store} path={row.path} />}
       </span>
       <span role="gridcell" class="ke-cell ke-actions ke-beside">
-        <Actions store={store} row={row} tabIndex={tabIndex} />
+        <AtRest store={store} now={active}>
+          {() => <Actions store={store} row={row} tabIndex={tabIndex} />}
+        </AtRest>
       </span>
       {opened && <DetailCell store={store} row={row} />}
     </div>
   );
+}
+
+/** What a row that came by in fast scrolling gets when that is over: half of the work of drawing it. */
+function AtRest({ store, now, children }: { store: Store; now: boolean; children: () => ComponentChildren }) {
+  const rested = useRef(false);
+  rested.current ||= now || !store.rushing.value;
+  return rested.current ? children() : null;
 }
 
 /** The list is told how much room the details take, and moves the rows below. */

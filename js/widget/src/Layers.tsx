@@ -15,6 +15,8 @@ const OVERSCAN = 16;
 const STEP = 8;
 /** How long the list has to rest before histograms are fetched for what it shows. */
 const REST_MS = 80;
+/** Two steps of the window within this time are fast scrolling, which ends when there is none for as long. */
+const FAST_MS = 100;
 
 export function Layers({ store }: { store: Store }) {
   const rows = store.shown.value;
@@ -24,6 +26,7 @@ export function Layers({ store }: { store: Store }) {
   const scrollTop = useSignal(0);
   const first = useSignal(0);
   const pointer = useRef("");
+  const stepped = useRef<{ at: number; timer?: ReturnType<typeof setTimeout> }>({ at: -Infinity });
 
   const start = Math.max(0, Math.min(first.value, rows.length - perPage) - OVERSCAN);
   const end = Math.min(rows.length, first.value + STEP + perPage + OVERSCAN);
@@ -239,7 +242,13 @@ export function Layers({ store }: { store: Store }) {
     store.lanes.point(null); // The row that the pointer came upon is no longer under it.
     const top = (event.currentTarget as HTMLElement).scrollTop;
     scrollTop.value = top;
-    first.value = Math.floor(places.at(top) / STEP) * STEP;
+    const step = Math.floor(places.at(top) / STEP) * STEP;
+    if (step === first.value) return;
+    const { at, timer } = stepped.current;
+    clearTimeout(timer);
+    stepped.current = { at: event.timeStamp, timer: setTimeout(() => (store.rushing.value = false), FAST_MS) };
+    store.rushing.value = event.timeStamp - at < FAST_MS;
+    first.value = step;
   }
 
   const drawn = rows.slice(start, end).map((row, i) => ({ row, index: start + i }));

@@ -268,12 +268,20 @@ describe("the keys along the text", () => {
   });
 });
 
-describe("a report of many lines", () => {
-  it("is told in part", async () => {
-    const { store, page } = await show([row("a")]);
-    await act(() => void (store.report.value = Array.from({ length: 700 }, (_, n) => `Dropped d${n}`)));
-    const lines = [...named(page, "Messages").children].map((line) => line.textContent);
-    expect([lines.length, lines[9], lines[10]]).toEqual([11, "Dropped d9", "and 690 more"]);
+describe("a row that comes by in fast scrolling", () => {
+  const buttons = (page: HTMLElement, path: string) =>
+    page.querySelectorAll(`[role=row][data-path="${path}"] .ke-actions button`).length;
+
+  it("gets its buttons when that is over", async () => {
+    const { store, page } = await show([row("a"), row("b")]);
+    await act(() => void (store.rushing.value = true));
+    expect(buttons(page, "b")).toBeGreaterThan(0); // What is drawn stays.
+    await act(() => void (store.filter.value = "a"));
+    await act(() => void (store.filter.value = ""));
+    expect(buttons(page, "b")).toBe(0);
+    expect(buttons(page, "a")).toBeGreaterThan(0);
+    await act(() => void (store.rushing.value = false));
+    expect(buttons(page, "b")).toBeGreaterThan(0);
   });
 });
 
