@@ -16,23 +16,7 @@ from kerasedit.compress.groups import Channels
 from kerasedit.edits import PruneChannels
 from tests import models
 from tests.models import fingerprint, refused, same
-from tests.pruning import ZOO, check_pruned, distinct
-
-Cost = tuple[int, int]
-
-
-def costs(plan: Any) -> dict[str, Cost]:
-    """What there was before and after, as plans count it: by graphs that were made and inferred."""
-    assert plan.ok, plan.errors
-    return {
-        "params": (plan.params_before, plan.params_after),
-        "flops": (plan.flops_before, plan.flops_after),
-        "size": (plan.bytes_before, plan.bytes_after),
-    }
-
-
-def to(what: str, share: float) -> dict[str, Any]:
-    return {what: share}
+from tests.pruning import ZOO, check_pruned, costs, distinct, to
 
 
 def mixed() -> keras.Model:
@@ -48,20 +32,18 @@ def mixed() -> keras.Model:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_what_is_left_is_known_before_the_cut(name: str) -> None:
-    """Of cuts by chance, to the last operation, whatever the layers are."""
+    """Of a cut by chance, to the last operation, whatever the layers are."""
     ed = Editor(ZOO[name][0]())
     channels = Channels(ed.graph)
     known = {what: make(channels) for what, make in COSTS.items()}
-    for seed in range(2):
-        cut: Any = {"fraction": 0.4, "criterion": "random", "seed": seed}
-        found = costs(ed.preview.prune_channels("**", **cut))
-        ed.prune_channels("**", **cut)
-        edit = ed.history[-1]
-        assert isinstance(edit, PruneChannels)
-        gone = edit._gone(channels)
-        ed.undo()
-        assert {what: (cost.total, cost.left(gone)) for what, cost in known.items()} == found
-        assert all(after < before for before, after in found.values())
+    cut: Any = {"fraction": 0.4, "criterion": "random", "seed": 1}
+    found = costs(ed.preview.prune_channels("**", **cut))
+    ed.prune_channels("**", **cut)
+    edit = ed.history[-1]
+    assert isinstance(edit, PruneChannels)
+    gone = edit._gone(channels)
+    assert {what: (cost.total, cost.left(gone)) for what, cost in known.items()} == found
+    assert all(after < before for before, after in found.values())
 
 
 # -- as much as is wanted, and hardly more ---------------------------------------------------------
