@@ -34,6 +34,11 @@ export function share(before: number, after: number): string {
   return `${percent < 0 ? "\u2212" : "+"}${Math.abs(percent)} %`;
 }
 
+/** "+0.12", "\u22120.12", "0". */
+export function signed(value: number): string {
+  return `${value > 0 ? "+" : value < 0 ? "\u2212" : ""}${figure(Math.abs(value))}`;
+}
+
 /** Three digits, without the zeros that add nothing. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "Inf" : "-Inf";

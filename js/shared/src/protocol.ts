@@ -41,6 +41,15 @@ export interface Row {
   /** Of a model, for each output: how many rows below it the row stands that makes it, and which output of that. */
   outputs?: [number, number][];
   title: string;
+  /** What was found of the layer; the front end takes it from the `scores`. */
+  score?: number;
+}
+
+/** What was found of layers, by an ablation say. */
+export interface Scores {
+  label: string;
+  /** By the paths of the layers that have one. */
+  values: Record<string, number>;
 }
 
 /** A layer of the source that is gone: the path it had there, and the rows that it would stand behind and in. */

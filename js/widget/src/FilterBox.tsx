@@ -13,6 +13,7 @@ const KINDS: Record<Kind, string> = {
   changed: "Added or changed",
   shared: "Called several times",
   nested: "Inside a nested model",
+  ablated: "Ablated",
 };
 
 /** The filter's text, and a menu of the words that it may have. */
@@ -55,6 +56,7 @@ export function FilterBox({ store }: { store: Store }) {
 function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | null; onClose: () => void }) {
   const menu = useRef<HTMLDivElement>(null);
   const rows = store.rows.value;
+  const kinds = Object.entries(KINDS).filter(([kind]) => kind !== "ablated" || store.scores.value);
   const others = untyped(store.filter.value);
   // How many of a type there would be: of those that the rest of the filter lets through.
   const types = useMemo(() => {
@@ -106,7 +108,7 @@ function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | 
         if (!(to instanceof HTMLButtonElement && box?.contains(to))) onClose();
       }}
     >
-      <Group name="Only layers that are">{Object.entries(KINDS).map(([kind, text]) => item(`is:${kind}`, text))}</Group>
+      <Group name="Only layers that are">{kinds.map(([kind, text]) => item(`is:${kind}`, text))}</Group>
       <Group name="Only layers of type">{types.map(([name, rows]) => item(`type:${name}`, name, rows))}</Group>
       <Group name="Also">
         <button

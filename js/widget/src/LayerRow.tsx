@@ -12,6 +12,7 @@ import { HistogramCell } from "./HistogramCell";
 import { Icon } from "./Icon";
 import { LaneMark, Lanes, pointedRow } from "./Lanes";
 import { foretelling } from "./pointing";
+import { ScoreCell } from "./ScoreCell";
 import { type PaletteTask, removal, type Store } from "./store";
 
 interface Props {
@@ -134,6 +135,7 @@ export function LayerRow({ store, row, index, active }: Props) {
       <span role="gridcell" class="ke-cell ke-cell-histogram">
         {row.weights > 0 && <HistogramCell store={store} path={row.path} />}
       </span>
+      <ScoreCell store={store} row={row} />
       <span role="gridcell" class="ke-cell ke-actions ke-beside">
         <AtRest store={store} now={active}>
           {() => <Actions store={store} row={row} tabIndex={tabIndex} />}

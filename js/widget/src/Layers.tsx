@@ -262,9 +262,11 @@ export function Layers({ store }: { store: Store }) {
   const all = store.rows.value;
   const indexOf = (path: string) => rows.findIndex((row) => row.path === path);
   const { menu, note } = store;
+  const scores = store.scores.value;
+  const classes = `${places.height > places.window ? "ke-scrolls " : ""}${scores ? "ke-scored" : ""}`;
 
   return (
-    <div class={places.height > places.window ? "ke-scrolls" : undefined} style={{ "--ke-lanes": `${store.lanes.size.value.width}px` }}>
+    <div class={classes} style={{ "--ke-lanes": `${store.lanes.size.value.width}px` }}>
       <div class="ke-head" aria-hidden="true">
         <span />
         <span />
@@ -273,6 +275,11 @@ export function Layers({ store }: { store: Store }) {
         <span>Output shape</span>
         <span class="ke-number">Parameters</span>
         <span>Weights</span>
+        {scores && (
+          <span class="ke-score-head" title={scores.label}>
+            {scores.label}
+          </span>
+        )}
         <span />
       </div>
       <div class="ke-window" style={{ minHeight: places.window }}>

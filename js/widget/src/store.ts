@@ -18,7 +18,7 @@ import type {
   Row,
   WeightsRule,
 } from "../../shared/src/protocol";
-import { aroundPath, hasFlag, parentPath, patchRows, pathRange, shownRows } from "../../shared/src/rows";
+import { aroundPath, hasFlag, parentPath, patchRows, pathRange, scoredRows, scoreRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal, type Reply } from "./client";
 import { Foresight } from "./foresight";
 import { followTraits, type Host, isCommLive, type Part } from "./host";
@@ -71,6 +71,8 @@ export class Store {
   readonly rows = signal<readonly Row[]>([]);
   readonly info = signal<Info | null>(null);
   readonly revision = signal(-1);
+  /** What was found of some layers, if anything: what it is, and from where to where it goes. */
+  readonly scores = signal<{ label: string; range: [number, number] } | null>(null);
 
   readonly filter = signal("");
   readonly selected = signal<readonly string[]>([]);
@@ -158,7 +160,7 @@ export class Store {
       },
       ask: (question) => this.#client.ask(question),
     });
-    this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "alive"], () => this.#readModel()));
+    this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "scores", "alive"], () => this.#readModel()));
     this.#stops.push(followTraits(host, ["selected", "filter", "height"], () => this.#readView()));
 
     const onMessage = (message: unknown, buffers: Parameters<Client["receive"]>[1]) => {
@@ -214,7 +216,9 @@ export class Store {
 
   #readModel(): void {
     batch(() => {
-      this.rows.value = patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []);
+      const scores = this.host.get("scores") ?? {};
+      this.rows.value = scoredRows(patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []), scores);
+      this.scores.value = scores.label === undefined ? null : { label: scores.label, range: scoreRange(scores) };
       this.info.value = this.host.get("info") ?? null;
       this.revision.value = this.host.get("revision") ?? -1;
       if (this.#doing === 0) this.#tellGone(this.#closeGone());

@@ -285,6 +285,45 @@ describe("a row that comes by in fast scrolling", () => {
   });
 });
 
+describe("what an ablation found", () => {
+  const scores = { label: "accuracy lost", values: { a: 0.75, b: -0.25 } };
+  const cells = (page: HTMLElement) =>
+    [...page.querySelectorAll<HTMLElement>("[role=row]")].map((one) => one.querySelector(".ke-score")?.getAttribute("aria-label"));
+  const bar = (page: HTMLElement, path: string) =>
+    page.querySelector<HTMLElement>(`[data-path="${path}"] .ke-score-bar > :last-child`)?.style;
+
+  it("is a column with a number and a bar on one scale", async () => {
+    const { fake, page } = await show([row("a"), row("b"), row("c")]);
+    expect(page.querySelector(".ke-scored, .ke-score, .ke-score-head")).toBeNull();
+    await act(() => fake.update({ scores }));
+    expect(page.querySelector(".ke-scored .ke-score-head")?.textContent).toBe("accuracy lost");
+    expect(cells(page)).toEqual(["accuracy lost: +0.75", "accuracy lost: \u22120.25", null]);
+    expect(page.querySelector('[data-path="b"] .ke-score')?.textContent).toBe("\u22120.25");
+    expect([bar(page, "a")?.insetInlineStart, bar(page, "a")?.width]).toEqual(["25%", "75%"]);
+    expect([bar(page, "b")?.insetInlineStart, bar(page, "b")?.width]).toEqual(["0%", "25%"]);
+    await act(() => fake.update({ scores: {} }));
+    expect(page.querySelector(".ke-scored, .ke-score, .ke-score-head")).toBeNull();
+  });
+
+  it("is a word of the filter while there is something", async () => {
+    const { fake, page } = await show([row("a"), row("b"), row("c")]);
+    const words = () => [...page.querySelectorAll("[role=menuitemcheckbox]")].map((item) => item.textContent);
+    await click(named(page, "Filter by"));
+    expect(words()).not.toContain("Ablated");
+    await act(() => fake.update({ scores }));
+    expect(words()).toContain("Ablated");
+    await act(() => fake.update({ filter: "is:ablated" }));
+    expect(cells(page)).toHaveLength(2);
+  });
+
+  it("does not fail of nothing but zeros", async () => {
+    const { fake, page } = await show([row("a")]);
+    await act(() => fake.update({ scores: { label: "x", values: { a: 0 } } }));
+    expect(cells(page)).toEqual(["x: 0"]);
+    expect(bar(page, "a")?.width).toBe("0%");
+  });
+});
+
 describe("channels to be pruned", () => {
   const weighted = (path: string): Row => ({ ...row(path), weights: 2 });
   const group = { channels: 8, makers: ["a", "b"], chain: ["'a' (Conv2D) makes them"], more: 2, mixed: ["norm"], reason: "" };
