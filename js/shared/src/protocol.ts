@@ -163,6 +163,8 @@ export interface Plan {
   text: string;
   errors: string[];
   warnings: string[];
+  /** What else is to be known. */
+  notes: string[];
   /** Path, shape before, shape after. */
   shape_changes: [string, string, string][];
   reinitialized: string[];

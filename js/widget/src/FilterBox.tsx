@@ -26,14 +26,14 @@ export function FilterBox({ store }: { store: Store }) {
         class="ke-input ke-filter"
         type="search"
         aria-label="Filter layers"
-        placeholder="conv, type:Dropout, block?_*"
+        placeholder="Name, block?_* or type:Dropout"
         spellcheck={false}
         dir="auto"
         value={store.filter.value}
         onInput={(event) => store.setFilter(event.currentTarget.value)}
         onKeyDown={(event) => {
-          // Where the list shows none, the row that the keyboard was on is not there.
-          const row = store.layersShown.value.find(({ path }) => path === store.active.value);
+          const rows = store.layersShown.value;
+          const row = rows.find(({ path }) => store.selectedSet.value.has(path)) ?? rows[0];
           if (event.key !== "ArrowDown" || !row) return;
           event.preventDefault();
           store.select(row.path, "only");

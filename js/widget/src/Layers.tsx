@@ -65,7 +65,7 @@ export function Layers({ store }: { store: Store }) {
     if (filtered.current === filter) return;
     filtered.current = filter;
     const index = rows.findIndex((row) => store.selectedSet.peek().has(row.path));
-    reveal(index >= 0 ? index : activeIndex);
+    reveal(Math.max(0, index));
   }, [filter]);
 
   // Outside of the render, which is not to run again for each pixel scrolled.
@@ -313,7 +313,7 @@ export function Layers({ store }: { store: Store }) {
           </div>
         </div>
         {rows.length === 0 && (
-          <p class="ke-empty">{all.length > 0 ? "No layer matches the filter." : "No layers."}</p>
+          <p class="ke-empty">{all.length > 0 ? "No layer matches the filter: all of its words have to fit." : "No layers."}</p>
         )}
         {menu.value !== null && (
           <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} scrollTop={scrollTop} />

@@ -23,7 +23,7 @@ import { Client, Disconnected, Refusal, type Reply } from "./client";
 import { Foresight } from "./foresight";
 import { followTraits, type Host, isCommLive, type Part } from "./host";
 import { LaneView } from "./laneView";
-import { MAX_HEIGHT, Places } from "./place";
+import { Places, usualHeight } from "./place";
 import { TrainingView } from "./training";
 
 const BINS = 32;
@@ -87,7 +87,7 @@ export class Store {
   /** Whether the list is scrolled fast. */
   readonly rushing = signal(false);
   /** How high the list gets before it scrolls, but for what is open in it. */
-  readonly maxHeight = signal(MAX_HEIGHT);
+  readonly maxHeight = signal(usualHeight());
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
   readonly note = signal<RowNote | null>(null);
@@ -259,7 +259,7 @@ export class Store {
         this.filter.value = this.host.get("filter") ?? "";
         this.selected.value = this.host.get("selected") ?? [];
       }
-      this.maxHeight.value = this.host.get("height") ?? MAX_HEIGHT;
+      this.maxHeight.value = this.host.get("height") ?? usualHeight();
     });
   }
 

@@ -52,6 +52,7 @@ const plan = (more: Partial<Plan> = {}): Plan => ({
   text: "",
   errors: [],
   warnings: [],
+  notes: [],
   shape_changes: [],
   reinitialized: [],
   sliced: [],
@@ -160,9 +161,29 @@ describe("the filter's box", () => {
   });
 });
 
+const rate: Param = { name: "rate", type: "float", default: 0.5, required: false, doc: "" };
+const entry = (class_name: string, params = [rate]) => ({ class_name, family: "core", doc: "", params });
+
+describe("a type that is chosen by Enter or by a click", () => {
+  it("leads on to its arguments, else to Apply, and applies nothing", async () => {
+    const layers = [entry("Dropout"), entry("Flatten", [])];
+    const { store, page } = await show([row("a")], { palette: { layers } });
+    const applied = vi.fn(() => Promise.reject(new Refusal({ type: "EditError", message: "no" })));
+    store.preview = () => Promise.resolve(plan());
+    store.apply = applied;
+    await act(() => void (store.dialog.value = { kind: "insert-after", path: "a" }));
+    await pass();
+    await press(named(page, "Find a layer type"), "ArrowDown");
+    await press(named(page, "Find a layer type"), "Enter");
+    expect(document.activeElement).toBe(page.querySelector("dialog .ke-field input"));
+    await click(named(page, "Flatten"));
+    expect(document.activeElement?.textContent).toBe("Apply");
+    await pass(300);
+    expect(applied).not.toHaveBeenCalled();
+  });
+});
+
 describe("what the kernel refused to apply", () => {
-  const rate: Param = { name: "rate", type: "float", default: 0.5, required: false, doc: "" };
-  const entry = (class_name: string) => ({ class_name, family: "core", doc: "", params: [rate] });
 
   it.each(["another type", "another value"])("is said no more of %s", async (other) => {
     const { store, page } = await show([row("a")], { palette: { layers: [entry("Dropout"), entry("Noise")] } });
