@@ -146,7 +146,11 @@ export type Edit = (
   | {
       edit: "prune_channels";
       target: string | string[];
-      fraction: number;
+      /** The share of the channels that goes; or one that stays, of what the name says. */
+      fraction?: number;
+      params?: number;
+      flops?: number;
+      size?: number;
       criterion: Criterion;
       multiple_of: number;
       scope: "layer" | "global";

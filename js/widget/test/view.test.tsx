@@ -404,6 +404,23 @@ describe("channels to be pruned", () => {
     await pass(300);
     const edit = { edit: "prune_channels", target: "a", fraction: 0.5, criterion: "l2", multiple_of: 4, scope: "layer" };
     expect(asked.at(-1)).toEqual(edit);
+
+    // Of all but the channels, it is told what stays.
+    const choices = [...dialog.querySelectorAll("select")];
+    const less = choices.find((one) => one.parentElement?.textContent.startsWith("The share is of")) as HTMLSelectElement;
+    const choose = (value: string) =>
+      act(() => {
+        less.value = value;
+        less.dispatchEvent(new Event("change", { bubbles: true }));
+      });
+    await choose("flops");
+    await type(dialog.querySelector("input[type=range]") as HTMLElement, "30");
+    await pass(300);
+    expect(dialog.textContent).toContain("Operations for a sample that go");
+    expect(asked.at(-1)).toEqual({ edit: "prune_channels", target: "a", flops: 0.7, criterion: "l2", multiple_of: 4, scope: "layer" });
+    await choose("fraction");
+    await type(dialog.querySelector("input[type=range]") as HTMLElement, "50");
+    await pass(300);
     await act(() => void dialog.querySelector("form")?.dispatchEvent(new Event("submit", { bubbles: true, cancelable: true })));
     await pass();
     expect(done).toEqual([{ edit }]);
