@@ -1233,7 +1233,9 @@ class Preview(EditMethods[Plan]):
 def report_lines(report: Report) -> tuple[str, ...]:
     """What an edit did beside what it was asked for, in lines."""
     found = report.findings
-    lines = [f"dropped '{path}', which nothing needs any more" for path in report.dropped]
+    lines = []
+    if report.dropped:
+        lines += [f"dropped {listed(map(repr, report.dropped))}, which nothing needs any more"]
     lines += [f"'{old}' is called '{new}'" for old, new in report.renamed]
     lines += [f"'{name}' starts afresh" for name in found.reinitialized]
     lines += [f"'{name}' keeps the overlapping part" for name in found.sliced]

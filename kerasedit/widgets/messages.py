@@ -161,6 +161,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "errors": list(plan.errors),
         "mismatch": plan.mismatch,
         "warnings": list(plan.warnings),
+        "notes": list(plan.notes),
         "shape_changes": [[path, str(a), str(b)] for path, a, b in plan.shape_changes],
         "reinitialized": list(plan.reinitialized),
         "sliced": list(plan.sliced),

@@ -10,6 +10,7 @@ export const KINDS = {
   changed: (row) => row.status !== "",
   shared: (row) => row.marks.includes("shared"),
   nested: (row) => row.level > 1,
+  ablated: (row) => row.score !== undefined,
 } satisfies Record<string, Test>;
 
 export type Kind = keyof typeof KINDS;

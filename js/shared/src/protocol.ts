@@ -41,6 +41,15 @@ export interface Row {
   /** Of a model, for each output: how many rows below it the row stands that makes it, and which output of that. */
   outputs?: [number, number][];
   title: string;
+  /** What was found of the layer; the front end takes it from the `scores`. */
+  score?: number;
+}
+
+/** What was found of layers, by an ablation say. */
+export interface Scores {
+  label: string;
+  /** By the paths of the layers that have one. */
+  values: Record<string, number>;
 }
 
 /** A layer of the source that is gone: the path it had there, and the rows that it would stand behind and in. */
@@ -137,7 +146,11 @@ export type Edit = (
   | {
       edit: "prune_channels";
       target: string | string[];
-      fraction: number;
+      /** The share of the channels that goes; or one that stays, of what the name says. */
+      fraction?: number;
+      params?: number;
+      flops?: number;
+      size?: number;
       criterion: Criterion;
       multiple_of: number;
       scope: "layer" | "global";
@@ -150,6 +163,8 @@ export interface Plan {
   text: string;
   errors: string[];
   warnings: string[];
+  /** What else is to be known. */
+  notes: string[];
   /** Path, shape before, shape after. */
   shape_changes: [string, string, string][];
   reinitialized: string[];
@@ -266,6 +281,9 @@ export interface Differences {
 interface Compared {
   params: number;
   trainable: number;
+  bytes: number;
+  /** Null where they are not known. */
+  flops: number | null;
 }
 
 export interface DiffGroup {

@@ -13,6 +13,7 @@ const KINDS: Record<Kind, string> = {
   changed: "Added or changed",
   shared: "Called several times",
   nested: "Inside a nested model",
+  ablated: "Ablated",
 };
 
 /** The filter's text, and a menu of the words that it may have. */
@@ -25,14 +26,14 @@ export function FilterBox({ store }: { store: Store }) {
         class="ke-input ke-filter"
         type="search"
         aria-label="Filter layers"
-        placeholder="conv, type:Dropout, block?_*"
+        placeholder="Name, block?_* or type:Dropout"
         spellcheck={false}
         dir="auto"
         value={store.filter.value}
         onInput={(event) => store.setFilter(event.currentTarget.value)}
         onKeyDown={(event) => {
-          // Where the list shows none, the row that the keyboard was on is not there.
-          const row = store.layersShown.value.find(({ path }) => path === store.active.value);
+          const rows = store.layersShown.value;
+          const row = rows.find(({ path }) => store.selectedSet.value.has(path)) ?? rows[0];
           if (event.key !== "ArrowDown" || !row) return;
           event.preventDefault();
           store.select(row.path, "only");
@@ -55,6 +56,7 @@ export function FilterBox({ store }: { store: Store }) {
 function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | null; onClose: () => void }) {
   const menu = useRef<HTMLDivElement>(null);
   const rows = store.rows.value;
+  const kinds = Object.entries(KINDS).filter(([kind]) => kind !== "ablated" || store.scores.value);
   const others = untyped(store.filter.value);
   // How many of a type there would be: of those that the rest of the filter lets through.
   const types = useMemo(() => {
@@ -106,7 +108,7 @@ function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | 
         if (!(to instanceof HTMLButtonElement && box?.contains(to))) onClose();
       }}
     >
-      <Group name="Only layers that are">{Object.entries(KINDS).map(([kind, text]) => item(`is:${kind}`, text))}</Group>
+      <Group name="Only layers that are">{kinds.map(([kind, text]) => item(`is:${kind}`, text))}</Group>
       <Group name="Only layers of type">{types.map(([name, rows]) => item(`type:${name}`, name, rows))}</Group>
       <Group name="Also">
         <button

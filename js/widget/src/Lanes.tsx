@@ -112,11 +112,16 @@ export function LaneMark({ store, index }: { store: Store; index: number }) {
   const mark = useRef<HTMLSpanElement>(null);
   // Nothing moves while the pointer does, so it lies over the end of a long name: with the arrow only.
   useLayoutEffect(() => {
-    const [box, before] = [mark.current, mark.current?.previousElementSibling];
-    if (!box || !before) return;
+    const box = mark.current;
+    if (!box?.parentElement) return;
     box.classList.remove("ke-lane-mark-short");
-    const [own, other] = [box.getBoundingClientRect(), before.getBoundingClientRect()];
-    box.classList.toggle("ke-lane-mark-short", own.left < other.right && other.left < own.right);
+    const own = box.getBoundingClientRect();
+    const covers = (other: Element) => {
+      const { left, right, top } = other.getBoundingClientRect();
+      return own.left < right && left < own.right && top < own.bottom;
+    };
+    const others = [...box.parentElement.querySelectorAll(".ke-name, .ke-marks > *")];
+    box.classList.toggle("ke-lane-mark-short", others.some(covers));
   }, [relation, width]);
   return arrow ? (
     <span ref={mark} class={`ke-mark ke-lane-mark ke-lane-mark-${relation}`} aria-hidden="true">

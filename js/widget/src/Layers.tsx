@@ -65,7 +65,7 @@ export function Layers({ store }: { store: Store }) {
     if (filtered.current === filter) return;
     filtered.current = filter;
     const index = rows.findIndex((row) => store.selectedSet.peek().has(row.path));
-    reveal(index >= 0 ? index : activeIndex);
+    reveal(Math.max(0, index));
   }, [filter]);
 
   // Outside of the render, which is not to run again for each pixel scrolled.
@@ -262,9 +262,11 @@ export function Layers({ store }: { store: Store }) {
   const all = store.rows.value;
   const indexOf = (path: string) => rows.findIndex((row) => row.path === path);
   const { menu, note } = store;
+  const scores = store.scores.value;
+  const classes = `${places.height > places.window ? "ke-scrolls " : ""}${scores ? "ke-scored" : ""}`;
 
   return (
-    <div class={places.height > places.window ? "ke-scrolls" : undefined} style={{ "--ke-lanes": `${store.lanes.size.value.width}px` }}>
+    <div class={classes} style={{ "--ke-lanes": `${store.lanes.size.value.width}px` }}>
       <div class="ke-head" aria-hidden="true">
         <span />
         <span />
@@ -273,6 +275,11 @@ export function Layers({ store }: { store: Store }) {
         <span>Output shape</span>
         <span class="ke-number">Parameters</span>
         <span>Weights</span>
+        {scores && (
+          <span class="ke-score-head" title={scores.label}>
+            {scores.label}
+          </span>
+        )}
         <span />
       </div>
       <div class="ke-window" style={{ minHeight: places.window }}>
@@ -306,7 +313,7 @@ export function Layers({ store }: { store: Store }) {
           </div>
         </div>
         {rows.length === 0 && (
-          <p class="ke-empty">{all.length > 0 ? "No layer matches the filter." : "No layers."}</p>
+          <p class="ke-empty">{all.length > 0 ? "No layer matches the filter: all of its words have to fit." : "No layers."}</p>
         )}
         {menu.value !== null && (
           <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} scrollTop={scrollTop} />

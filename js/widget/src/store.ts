@@ -18,12 +18,12 @@ import type {
   Row,
   WeightsRule,
 } from "../../shared/src/protocol";
-import { aroundPath, hasFlag, parentPath, patchRows, pathRange, shownRows } from "../../shared/src/rows";
+import { aroundPath, hasFlag, parentPath, patchRows, pathRange, scoredRows, scoreRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal, type Reply } from "./client";
 import { Foresight } from "./foresight";
 import { followTraits, type Host, isCommLive, type Part } from "./host";
 import { LaneView } from "./laneView";
-import { MAX_HEIGHT, Places } from "./place";
+import { Places, usualHeight } from "./place";
 import { TrainingView } from "./training";
 
 const BINS = 32;
@@ -73,6 +73,8 @@ export class Store {
   readonly rows = signal<readonly Row[]>([]);
   readonly info = signal<Info | null>(null);
   readonly revision = signal(-1);
+  /** What was found of some layers, if anything: what it is, and from where to where it goes. */
+  readonly scores = signal<{ label: string; range: [number, number] } | null>(null);
 
   readonly filter = signal("");
   readonly selected = signal<readonly string[]>([]);
@@ -87,7 +89,7 @@ export class Store {
   /** Whether the list is scrolled fast. */
   readonly rushing = signal(false);
   /** How high the list gets before it scrolls, but for what is open in it. */
-  readonly maxHeight = signal(MAX_HEIGHT);
+  readonly maxHeight = signal(usualHeight());
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
   readonly note = signal<RowNote | null>(null);
@@ -161,7 +163,7 @@ export class Store {
       },
       ask: (question) => this.#client.ask(question),
     });
-    this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "alive"], () => this.#readModel()));
+    this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "scores", "alive"], () => this.#readModel()));
     this.#stops.push(followTraits(host, ["selected", "filter", "height"], () => this.#readView()));
 
     const onMessage = (message: unknown, buffers: Parameters<Client["receive"]>[1]) => {
@@ -217,7 +219,9 @@ export class Store {
 
   #readModel(): void {
     batch(() => {
-      this.rows.value = patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []);
+      const scores = this.host.get("scores") ?? {};
+      this.rows.value = scoredRows(patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []), scores);
+      this.scores.value = scores.label === undefined ? null : { label: scores.label, range: scoreRange(scores) };
       this.info.value = this.host.get("info") ?? null;
       this.revision.value = this.host.get("revision") ?? -1;
       if (this.#doing === 0) this.#tellGone(this.#closeGone());
@@ -258,7 +262,7 @@ export class Store {
         this.filter.value = this.host.get("filter") ?? "";
         this.selected.value = this.host.get("selected") ?? [];
       }
-      this.maxHeight.value = this.host.get("height") ?? MAX_HEIGHT;
+      this.maxHeight.value = this.host.get("height") ?? usualHeight();
     });
   }
 

@@ -52,6 +52,7 @@ const plan = (more: Partial<Plan> = {}): Plan => ({
   text: "",
   errors: [],
   warnings: [],
+  notes: [],
   shape_changes: [],
   reinitialized: [],
   sliced: [],
@@ -160,9 +161,29 @@ describe("the filter's box", () => {
   });
 });
 
+const rate: Param = { name: "rate", type: "float", default: 0.5, required: false, doc: "" };
+const entry = (class_name: string, params = [rate]) => ({ class_name, family: "core", doc: "", params });
+
+describe("a type that is chosen by Enter or by a click", () => {
+  it("leads on to its arguments, else to Apply, and applies nothing", async () => {
+    const layers = [entry("Dropout"), entry("Flatten", [])];
+    const { store, page } = await show([row("a")], { palette: { layers } });
+    const applied = vi.fn(() => Promise.reject(new Refusal({ type: "EditError", message: "no" })));
+    store.preview = () => Promise.resolve(plan());
+    store.apply = applied;
+    await act(() => void (store.dialog.value = { kind: "insert-after", path: "a" }));
+    await pass();
+    await press(named(page, "Find a layer type"), "ArrowDown");
+    await press(named(page, "Find a layer type"), "Enter");
+    expect(document.activeElement).toBe(page.querySelector("dialog .ke-field input"));
+    await click(named(page, "Flatten"));
+    expect(document.activeElement?.textContent).toBe("Apply");
+    await pass(300);
+    expect(applied).not.toHaveBeenCalled();
+  });
+});
+
 describe("what the kernel refused to apply", () => {
-  const rate: Param = { name: "rate", type: "float", default: 0.5, required: false, doc: "" };
-  const entry = (class_name: string) => ({ class_name, family: "core", doc: "", params: [rate] });
 
   it.each(["another type", "another value"])("is said no more of %s", async (other) => {
     const { store, page } = await show([row("a")], { palette: { layers: [entry("Dropout"), entry("Noise")] } });
@@ -285,6 +306,69 @@ describe("a row that comes by in fast scrolling", () => {
   });
 });
 
+describe("what differs from the source", () => {
+  const before = { params: 4000, trainable: 4000, bytes: 16000, flops: 8000 };
+
+  it.each([
+    [4000, "Operations for a sample 8 k → 4 k (\u221250 %)"],
+    [8000, "Operations for a sample 8 k (no change)"],
+    [null, ""],
+  ])("is told in sizes and operations, where these are known: %s", async (flops, text) => {
+    const diff = { before, after: { params: 1000, trainable: 1000, bytes: 4000, flops }, groups: [] };
+    const { page } = await show([row("a")], { diff });
+    const read = (text: string) => [...page.querySelectorAll("button")].find((one) => one.textContent === text) as HTMLElement;
+    await click(read("Changes"));
+    await click(read("Differences"));
+    await pass(1000);
+    const told = [...page.querySelectorAll("[role=tabpanel] .ke-total")].map((one) => one.textContent);
+    expect(told).toEqual([
+      "Parameters 4,000 → 1,000 (\u22123,000)",
+      "Trainable 4,000 → 1,000 (\u22123,000)",
+      "Memory 15.6 KiB → 3.91 KiB (\u221275 %)",
+      ...(text ? [text] : []),
+    ]);
+  });
+});
+
+describe("what an ablation found", () => {
+  const scores = { label: "accuracy lost", values: { a: 0.75, b: -0.25 } };
+  const cells = (page: HTMLElement) =>
+    [...page.querySelectorAll<HTMLElement>("[role=row]")].map((one) => one.querySelector(".ke-score")?.getAttribute("aria-label"));
+  const bar = (page: HTMLElement, path: string) =>
+    page.querySelector<HTMLElement>(`[data-path="${path}"] .ke-score-bar > :last-child`)?.style;
+
+  it("is a column with a number and a bar on one scale", async () => {
+    const { fake, page } = await show([row("a"), row("b"), row("c")]);
+    expect(page.querySelector(".ke-scored, .ke-score, .ke-score-head")).toBeNull();
+    await act(() => fake.update({ scores }));
+    expect(page.querySelector(".ke-scored .ke-score-head")?.textContent).toBe("accuracy lost");
+    expect(cells(page)).toEqual(["accuracy lost: +0.75", "accuracy lost: \u22120.25", null]);
+    expect(page.querySelector('[data-path="b"] .ke-score')?.textContent).toBe("\u22120.25");
+    expect([bar(page, "a")?.insetInlineStart, bar(page, "a")?.width]).toEqual(["25%", "75%"]);
+    expect([bar(page, "b")?.insetInlineStart, bar(page, "b")?.width]).toEqual(["0%", "25%"]);
+    await act(() => fake.update({ scores: {} }));
+    expect(page.querySelector(".ke-scored, .ke-score, .ke-score-head")).toBeNull();
+  });
+
+  it("is a word of the filter while there is something", async () => {
+    const { fake, page } = await show([row("a"), row("b"), row("c")]);
+    const words = () => [...page.querySelectorAll("[role=menuitemcheckbox]")].map((item) => item.textContent);
+    await click(named(page, "Filter by"));
+    expect(words()).not.toContain("Ablated");
+    await act(() => fake.update({ scores }));
+    expect(words()).toContain("Ablated");
+    await act(() => fake.update({ filter: "is:ablated" }));
+    expect(cells(page)).toHaveLength(2);
+  });
+
+  it("does not fail of nothing but zeros", async () => {
+    const { fake, page } = await show([row("a")]);
+    await act(() => fake.update({ scores: { label: "x", values: { a: 0 } } }));
+    expect(cells(page)).toEqual(["x: 0"]);
+    expect(bar(page, "a")?.width).toBe("0%");
+  });
+});
+
 describe("channels to be pruned", () => {
   const weighted = (path: string): Row => ({ ...row(path), weights: 2 });
   const group = { channels: 8, makers: ["a", "b"], chain: ["'a' (Conv2D) makes them"], more: 2, mixed: ["norm"], reason: "" };
@@ -320,6 +404,23 @@ describe("channels to be pruned", () => {
     await pass(300);
     const edit = { edit: "prune_channels", target: "a", fraction: 0.5, criterion: "l2", multiple_of: 4, scope: "layer" };
     expect(asked.at(-1)).toEqual(edit);
+
+    // Of all but the channels, it is told what stays.
+    const choices = [...dialog.querySelectorAll("select")];
+    const less = choices.find((one) => one.parentElement?.textContent.startsWith("The share is of")) as HTMLSelectElement;
+    const choose = (value: string) =>
+      act(() => {
+        less.value = value;
+        less.dispatchEvent(new Event("change", { bubbles: true }));
+      });
+    await choose("flops");
+    await type(dialog.querySelector("input[type=range]") as HTMLElement, "30");
+    await pass(300);
+    expect(dialog.textContent).toContain("Operations for a sample that go");
+    expect(asked.at(-1)).toEqual({ edit: "prune_channels", target: "a", flops: 0.7, criterion: "l2", multiple_of: 4, scope: "layer" });
+    await choose("fraction");
+    await type(dialog.querySelector("input[type=range]") as HTMLElement, "50");
+    await pass(300);
     await act(() => void dialog.querySelector("form")?.dispatchEvent(new Event("submit", { bubbles: true, cancelable: true })));
     await pass();
     expect(done).toEqual([{ edit }]);
