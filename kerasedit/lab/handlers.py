@@ -16,7 +16,8 @@ from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
-from jupyter_server.utils import ensure_async, url_path_join
+from jupyter_server.services.contents.fileio import FileManagerMixin
+from jupyter_server.utils import ensure_async, to_os_path, url_path_join
 from tornado import web
 
 from ..errors import ModelFileError
@@ -67,15 +68,15 @@ class _FileHandler(APIHandler):
     async def _place(self) -> str:
         """Where the file is, by the rules of the server's contents: nothing hidden, nothing outside."""
         manager, path = self.contents_manager, self.get_query_argument("path")
-        place = getattr(manager, "_get_os_path", None)
-        if place is None:
+        if not isinstance(manager, FileManagerMixin):
             raise web.HTTPError(501, "This server keeps its files where only it can read them.")
         if not manager.allow_hidden and await ensure_async(manager.is_hidden(path)):
             raise web.HTTPError(404, "There is no such file.")
+        # It refuses what is not below its root.
         found: Any = await ensure_async(manager.get(path, content=False))
         if found["type"] != "file":
             raise web.HTTPError(400, "This is no model file.")
-        return place(path.strip("/"))
+        return to_os_path(found["path"], manager.root_dir)
 
     def _tell(self, status: int, message: str) -> None:
         self.set_status(status)
