@@ -37,16 +37,18 @@ export function ArgumentForm({ params, fields, filled, onChange }: Props) {
           <div class="ke-fields">{rare.map(field)}</div>
         </details>
       )}
-      {/* Each field says the same to a screen reader. */}
-      <p class="ke-told" aria-hidden="true">
-        {told ? (
-          <>
-            <code>{told.name}</code> {told.doc || "Keras says nothing about it."}
-          </>
-        ) : (
-          "Point at an argument to read what it does."
-        )}
-      </p>
+      {/* Each field says the same to a screen reader. Of a file nothing is known but the values. */}
+      {params.some(({ doc }) => doc) && (
+        <p class="ke-told" aria-hidden="true">
+          {told ? (
+            <>
+              <code>{told.name}</code> {told.doc || "Keras says nothing about it."}
+            </>
+          ) : (
+            "Point at an argument to read what it does."
+          )}
+        </p>
+      )}
     </div>
   );
 }
