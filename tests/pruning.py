@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 from kerasedit import Editor
@@ -421,3 +422,11 @@ def raw_products(x: Any) -> Any:
     c, d, e = ops.split(layers.Dense(7, name="parts")(y), [2, 4], axis=-1)
     y = ops.concatenate([layers.Dense(3, name="c")(c), e, layers.Dense(3, name="d")(d)], axis=-1)
     return layers.Dense(2, name="top")(ops.mean(y, axis=1))
+
+
+# With JAX, Keras has no attention whose values have a size of their own, and no stack of cells.
+_ONLY_TENSORFLOW = ("heads", "stacked_cells")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.tensorflow if name in _ONLY_TENSORFLOW else ())
+    for name in ZOO
+]

@@ -16,7 +16,7 @@ SOME = {"EfficientNetB0": (0.5,), "MobileNetV2": (0.1,), "MobileNetV3Small": (0.
 
 @pytest.mark.parametrize("name", SOME)
 def test_some(name: str) -> None:
-    row = check(name, SOME[name], litert=False)
+    row = check(name, SOME[name], exports=0)
     keras.utils.clear_session()
     gc.collect()
     assert row.parameters > row.left[0]
