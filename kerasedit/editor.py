@@ -330,6 +330,7 @@ class Editor(EditMethods["Editor"]):
         work = self._workspace()
         edit = edit.settled(work)
         edit.apply(work)
+        work.tell_outputs(self._graph)
         structural = self._is_structural(work)
         if self._waits(
             edit.describe(), structural, bool(work.values), lambda: self._run(lambda: edit)
@@ -393,6 +394,7 @@ class Editor(EditMethods["Editor"]):
                     edit = make()
                     edit = edit.settled(work)
                     edit.apply(work)
+                work.tell_outputs(self._graph)
                 structural = self._is_structural(work)
                 if structural and self._run_before(edit.describe(), structural, False):
                     work.report.warnings.append("It is made when fit has ended.")
@@ -1231,7 +1233,9 @@ class Preview(EditMethods[Plan]):
 def report_lines(report: Report) -> tuple[str, ...]:
     """What an edit did beside what it was asked for, in lines."""
     found = report.findings
-    lines = [f"dropped '{path}', which nothing needs any more" for path in report.dropped]
+    lines = []
+    if report.dropped:
+        lines += [f"dropped {listed(map(repr, report.dropped))}, which nothing needs any more"]
     lines += [f"'{old}' is called '{new}'" for old, new in report.renamed]
     lines += [f"'{name}' starts afresh" for name in found.reinitialized]
     lines += [f"'{name}' keeps the overlapping part" for name in found.sliced]

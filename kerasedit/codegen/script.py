@@ -396,6 +396,6 @@ _HELPERS = [
 ]
 
 _MAIN = [
-    'if __name__ == "__main__":  # python this_script.py SOURCE EDITED',
+    'if __name__ == "__main__" and "__file__" in globals():  # python this_script.py SOURCE EDITED',
     "    build(keras.saving.load_model(sys.argv[1])).save(sys.argv[2])",
 ]

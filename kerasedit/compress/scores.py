@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import EditError
 from ..graph.model_graph import LayerId
+from .channels import Role
 from .groups import Channels
 
 Value = Callable[[LayerId, int], np.ndarray]
@@ -21,8 +22,10 @@ def by_weights(channels: Channels, criterion: str, value: Value) -> np.ndarray:
     """Scores by the weights alone."""
     rule = {"l1": _l1, "l2": _l2, "geometric_median": _from_others, "bn_scale": _l1}[criterion]
 
+    places = _scales(channels) if criterion == "bn_scale" else _along(channels, "makes")
+
     def parts() -> Iterator[Part]:
-        for layer, index, axis, numbers in _scored(channels, criterion == "bn_scale"):
+        for layer, index, axis, numbers in places:
             own, inverse = np.unique(numbers, return_inverse=True)
             yield own, rule(_rows(value(layer, index), axis), inverse, len(own))
 
@@ -30,29 +33,37 @@ def by_weights(channels: Channels, criterion: str, value: Value) -> np.ndarray:
 
 
 def by_gradients(channels: Channels, value: Value, gradients: Iterable[Value]) -> np.ndarray:
-    """Scores by how much the loss would change, to the first order, without what makes a channel.
+    """Scores by how much the loss would change, to the first order, if a channel were zero.
 
-    Molchanov et al., "Importance Estimation for Neural Network Pruning" (2019): the square of the
-    sum of weights times their gradients, in the mean of the batches.
+    Molchanov et al., "Importance Estimation for Neural Network Pruning" (2019): the square of a
+    channel times its gradient, summed over the batches. Where layers take it, that is the sum of
+    their weights for it times the gradients of these. Not so with the weights that make it: a batch
+    normalization behind them takes their scale out, and the sum is zero. Those tell only of
+    channels that no layer has weights to take.
 
     Raises:
         EditError: there is no batch.
     """
-    places = list(_scored(channels, False))
-    found: list[Part] = []
+    size = len(channels.number)
+    roles: tuple[Role, ...] = ("makes", "takes")
+    places = {role: list(_along(channels, role)) for role in roles}
+    squares: dict[Role, np.ndarray] = {}
     for gradient in gradients:
-        first = not found
-        for number, (layer, index, axis, numbers) in enumerate(places):
-            own, inverse = np.unique(numbers, return_inverse=True)
-            change = _rows(value(layer, index), axis) * _rows(gradient(layer, index), axis)
-            square = np.bincount(inverse, change.sum(axis=1), len(own)) ** 2
-            if first:
-                found.append((own, square))
-            else:
-                found[number][1][:] += square
-    if not found:
+        for role in roles:
+            change = np.zeros(size)
+            for layer, index, axis, numbers in places[role]:
+                product = _rows(value(layer, index), axis) * _rows(gradient(layer, index), axis)
+                np.add.at(change, numbers, product.sum(axis=1))
+            squares[role] = squares.get(role, 0) + change**2
+    if not squares:
         raise EditError("criterion='taylor' needs data= with at least one batch.")
-    return together(channels, found)
+    scores = np.full(size, np.nan)
+    for role in roles:
+        for *_, numbers in places[role]:
+            scores[numbers] = squares[role][numbers]
+    found = [np.unique(numbers) for numbers in channels.makers.values()]
+    found = [own[~np.isnan(scores[own])] for own in found]
+    return together(channels, ((own, scores[own]) for own in found if len(own)))
 
 
 def at_random(channels: Channels, seed: int | None) -> np.ndarray:
@@ -102,18 +113,28 @@ def given(channels: Channels, layer: LayerId, values: Iterable[float]) -> np.nda
         return np.where(times > 0, total / times, np.nan)
 
 
-def _scored(channels: Channels, of_scales: bool) -> Iterable[tuple[LayerId, int, int, np.ndarray]]:
-    """The weights that tell how much channels count: which axis is that of the channels, and which."""
+Place = tuple[LayerId, int, int, np.ndarray]
+"""A weight by its layer and position, one of its axes, and the channels along that."""
+
+
+def _along(channels: Channels, role: Role) -> Iterator[Place]:
+    """The axes of weights along which layers make channels, or take them."""
+    for (layer, index), axes in channels.tracker.axes.items():
+        for number, axis in enumerate(axes):
+            if not isinstance(axis.label, str) and axis.role == role:
+                yield layer, index, number, channels.number[axis.label]
+
+
+def _scales(channels: Channels) -> Iterator[Place]:
+    """The factors of batch normalizations."""
     graph = channels.graph
     for (layer, index), axes in channels.tracker.axes.items():
         spec = graph.layers[layer]
-        if of_scales:
-            is_scale = (spec.variables or ())[index].name == "gamma"
-            if not is_scale or not issubclass(spec.cls, keras.layers.BatchNormalization):
-                continue
-        for number, axis in enumerate(axes):
-            if not isinstance(axis.label, str) and (of_scales or axis.role == "makes"):
-                yield layer, index, number, channels.number[axis.label]
+        is_scale = (spec.variables or ())[index].name == "gamma"
+        if is_scale and issubclass(spec.cls, keras.layers.BatchNormalization):
+            for number, axis in enumerate(axes):
+                if not isinstance(axis.label, str):
+                    yield layer, index, number, channels.number[axis.label]
 
 
 def _rows(value: np.ndarray, axis: int) -> np.ndarray:

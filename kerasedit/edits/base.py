@@ -317,6 +317,21 @@ class Workspace:
         self.report.dropped += found.lost
         self.report.warnings += found.untied
 
+    def tell_outputs(self, before: ModelGraph) -> None:
+        """Notes which outputs no longer fit the targets that a compiled model was trained on."""
+        if not (self.settings and self.settings.get("loss")):
+            return
+        old, new = before.net_of(before.root), self.graph.net_of(self.graph.root)
+        if len(old.output_refs) != len(new.output_refs):
+            return  # the wiring of losses is told by what changes it
+        for name, was, now in zip(new.output_names, old.output_refs, new.output_refs, strict=False):
+            shapes = old.spec(was).shape, new.spec(now).shape
+            if shapes[0] != shapes[1]:
+                self.report.notes.append(
+                    f"output '{name}' becomes {shapes[1]}, from {shapes[0]}: the loss that the model "
+                    "was compiled with needs targets to match"
+                )
+
 
 def _with_stale(spec: LayerSpec, layer: LayerId) -> LayerSpec:
     """A model in which every call of a layer is to be inferred anew."""

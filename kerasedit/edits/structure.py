@@ -34,39 +34,51 @@ class Remove(Edit):
         return f"remove {target_text(self.target)}"
 
     def apply(self, work: Workspace) -> None:
-        for entry in _in_turn(work, self.target, self.expect, "removed"):
-            self._remove(work, entry)
+        found = _leaving(work, self.target, self.expect, "removed")
+        for owner, entries in by_owner(work, found):
+            draft = work.draft_of(owner)
+            for entry in entries:
+                self._remove(work, draft, entry)
+            work.adopt(owner, draft)
         work.infer(self.on_mismatch)
 
-    def _remove(self, work: Workspace, entry: Entry) -> None:
-        draft = work.draft(entry)
-        net = work.graph.net_of(entry.owner)
-        calls = work.calls(entry, self.call)
+    def _remove(self, work: Workspace, draft: Draft, entry: Entry) -> None:
+        going = {call.id for call in work.calls(entry, self.call)}
         stand_in: dict[Ref, Ref] = {}
-        for call in calls:
+        for call in [call for call in draft.calls if call.id in going]:
             kept = choose_input(work, entry, call, self.keep, "keep")
             # A layer that feeds itself (a shared one called in a row) is skipped over as a whole.
             kept = stand_in.get(kept, kept)
-            refuse_other_outputs(work, net, entry, call)
+            refuse_other_outputs(work, draft, entry, call)
             stand_in[Ref(call.id)] = kept
             draft.redirect(Ref(call.id), kept)
-        draft.discard(call.id for call in calls)
-        work.adopt(entry.owner, draft)
+        draft.discard(going)
 
 
-def _in_turn(work: Workspace, target: Target, expect: int | None, what: str) -> Iterator[Entry]:
-    """The layers of a target that can leave, one after the other as the graph changes.
+def _leaving(work: Workspace, target: Target, expect: int | None, what: str) -> list[Entry]:
+    """The layers of a target that can leave.
 
     Raises:
         StructureError: nothing but inputs was named.
     """
-    found = without_nested(work.find(target, expect))
+    found = once_each(without_nested(work.find(target, expect)))
     kept = [entry for entry in found if work.spec(entry.layer).kind != "input"]
     if not kept:
         raise StructureError(f"'{found[0].path}' is an input of the model and cannot be {what}.")
-    for entry in kept:
-        if entry.layer in work.graph.net_of(entry.owner).calls_of:
-            yield entry  # else it went with what left before it
+    return kept
+
+
+def by_owner(work: Workspace, found: list[Entry]) -> Iterator[tuple[LayerId, list[Entry]]]:
+    """Layers by the network that calls them, which is changed at once for all of its own.
+
+    What has left with a network that came before is passed over.
+    """
+    owners: dict[LayerId, list[Entry]] = {}
+    for entry in found:
+        owners.setdefault(entry.owner, []).append(entry)
+    for number, (owner, entries) in enumerate(owners.items()):
+        if number == 0 or owner == work.graph.root or owner in work.graph.paths:
+            yield owner, entries
 
 
 def without_nested(entries: list[Entry]) -> list[Entry]:
@@ -80,7 +92,7 @@ def without_nested(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in entries if not inside(entry.path)]
 
 
-def refuse_other_outputs(work: Workspace, net: Network, entry: Entry, call: Call) -> None:
+def refuse_other_outputs(work: Workspace, net: Network | Draft, entry: Entry, call: Call) -> None:
     """Raises where more than the first output of a call is taken."""
     taken = {
         ref: f"'{work.spec(taker.layer).name}'"
@@ -88,7 +100,8 @@ def refuse_other_outputs(work: Workspace, net: Network, entry: Entry, call: Call
         for ref in taker.refs
         if ref.call == call.id and ref.index
     }
-    taken |= {r: "the model's outputs" for r in net.output_refs if r.call == call.id and r.index}
+    outputs = [ref for ref in iter_refs(net.outputs) if ref.call == call.id and ref.index]
+    taken |= dict.fromkeys(outputs, "the model's outputs")
     for ref, taker in taken.items():
         raise StructureError(
             f"'{entry.path}' has several outputs, and its output {ref.index} goes to {taker}. "
@@ -118,13 +131,18 @@ class Insert(Edit):
         return f"insert {self.block.describe()} {' and '.join(where)}"
 
     def apply(self, work: Workspace) -> None:
-        for place in places(work, self.after, self.before, self.call, self.expect):
-            self._insert(work, place)
+        found = places(work, self.after, self.before, self.call, self.expect)
+        for owner, entries in by_owner(work, found):
+            draft = work.draft_of(owner)
+            added: list[LayerId] = []
+            for entry in entries:
+                block = work.add_block(self.block, owner, beside=added)
+                self._insert(work, draft, block, entry)
+                added += block.members
+            work.adopt(owner, draft)
         work.infer(self.on_mismatch)
 
-    def _insert(self, work: Workspace, entry: Entry) -> None:
-        draft = work.draft(entry)
-        block = work.add_block(self.block, entry.owner)
+    def _insert(self, work: Workspace, draft: Draft, block: Block, entry: Entry) -> None:
         if self.before is None:
             self._after(work, draft, block, entry)
         elif self.after is None:
@@ -134,7 +152,6 @@ class Insert(Edit):
                 draft.redirect(source, new, only=[call.id])
         else:
             self._between(work, draft, block, entry)
-        work.adopt(entry.owner, draft)
 
     def _after(self, work: Workspace, draft: Draft, block: Block, entry: Entry) -> None:
         for call in work.calls(entry, self.call):
@@ -268,8 +285,9 @@ class Replace(Edit):
     def apply(self, work: Workspace) -> None:
         if self.weights not in ("match", "slice", "none"):
             raise EditError(f"weights must be 'match', 'slice' or 'none', not {self.weights!r}.")
-        for entry in _in_turn(work, self.target, self.expect, "replaced by a layer"):
-            self._replace(work, entry)
+        for entry in _leaving(work, self.target, self.expect, "replaced by a layer"):
+            if entry.layer in work.graph.net_of(entry.owner).calls_of:
+                self._replace(work, entry)  # else it went with what left before it
         work.infer(self.on_mismatch)
 
     def _replace(self, work: Workspace, entry: Entry) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import anywidget
 import traitlets
@@ -18,7 +18,11 @@ from ..training.watch import BINS
 from .kernel import keep_replies_on_subshells
 from .messages import answer, check_size, pack_moments
 from .rows import make_info, make_patch, rows_of, training_data
+from .scores import Scores, scores_of
 from .static_html import table_html
+
+if TYPE_CHECKING:
+    from ..search.results import Sweep
 
 _STATIC = Path(__file__).parent / "static"
 # All rows are sent anew where more than one in so many differs from what was sent.
@@ -210,14 +214,41 @@ class Listing(Part):
     Attributes:
         selected: paths of the selected rows; may be set, linked and observed.
         filter: the text of the filter box; may be set, linked and observed.
+        scores: what `show_ablation` shows, `label` and `values` by path; to be observed.
     """
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
     filter = traitlets.Unicode().tag(sync=True)
+    scores = traitlets.Dict(read_only=True).tag(sync=True)
+
+    _scored: Scores | None = None
+
+    def show_ablation(self, found: Sweep | Mapping[str, float] | None) -> Self:
+        """Shows in a column what an ablation has found of each layer.
+
+        The numbers stay with their layers through edits, and are of the model as it was then.
+
+        Args:
+            found: what `kerasedit.ablate` or `kerasedit.sweep` gave, of which the numbers of
+                `by_layer()` are shown; or a number of your own for each of some layers, by their paths.
+                None: the column goes.
+
+        Raises:
+            EditError: it is none of these.
+            TargetError: none of it is about a layer of this model.
+        """
+        with self.editor.lock:
+            self._scored = None if found is None else scores_of(self.editor, found)
+            self.set_trait("scores", self._scores())
+        return self
+
+    def _scores(self) -> dict[str, Any]:
+        return {} if self._scored is None else self._scored.told(self.editor.graph)
 
     def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         there = {row["path"] for row in rows}
         return {
             **super()._state(rows),
             "selected": [path for path in self.selected if path in there],
+            "scores": self._scores(),
         }

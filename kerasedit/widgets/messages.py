@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..editor import Editor
 
 MAX_BYTES = 1 << 20
-MAX_LINES = 20  # of a report
+MAX_LINES = 9  # of a report, and one that tells how many more there are
 
 
 class StaleRevision(EditError):
@@ -142,7 +142,7 @@ def _done(editor: Editor, act: Callable[[], Any]) -> dict[str, Any]:
     report = list(editor.report)
     more = len(report) - MAX_LINES
     if more > 0:
-        report[MAX_LINES:] = [f"and {more} more"]
+        report[MAX_LINES:] = [f"and {more:,} more"]
     return {"revision": editor.revision, "report": report}
 
 
@@ -161,6 +161,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "errors": list(plan.errors),
         "mismatch": plan.mismatch,
         "warnings": list(plan.warnings),
+        "notes": list(plan.notes),
         "shape_changes": [[path, str(a), str(b)] for path, a, b in plan.shape_changes],
         "reinitialized": list(plan.reinitialized),
         "sliced": list(plan.sliced),

@@ -188,6 +188,13 @@ def test_filter_and_bulk_freeze(trained: Lab) -> None:
     expect(widget.get_by_role("switch", name="Trainable conv2", exact=True)).to_have_attribute(
         "aria-checked", "true"
     )
+    # Without a filter it is the whole model, and its line in Python is as one would write it.
+    widget.get_by_role("searchbox", name="Filter layers").fill("")
+    button(widget, "Freeze shown").click()
+    expect(widget.get_by_role("switch", name="Trainable hidden", exact=True)).to_have_attribute(
+        "aria-checked", "false"
+    )
+    assert python(lab, "print(ed.history[-1].to_code())") == "ed.freeze('**')"
 
 
 def test_two_views_stay_in_step_and_survive_a_reload(trained: Lab) -> None:

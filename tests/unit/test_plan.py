@@ -195,3 +195,22 @@ def test_a_plan_of_flags_tells_what_would_train() -> None:
     trainable = sum(keras.ops.size(v) for v in ed.model.trainable_variables)
     assert f"{trainable:,} to {trainable - first:,}" in str(ed.preview.freeze("a"))
     assert "train" not in str(ed.preview.rename("a", "z"))
+
+
+def test_a_compiled_model_is_told_that_its_targets_no_longer_fit() -> None:
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(8, name="hidden"), layers.Dense(3, name="head")]
+    )
+    ed = Editor(model)
+    assert not any("targets" in note for note in ed.preview.remove("head").notes)
+    model.compile("sgd", "mse")
+    ed = Editor(model)
+    (note,) = ed.preview.remove("head").notes
+    assert note == (
+        "output 'head' becomes (None, 8), from (None, 3): the loss that the model was compiled with "
+        "needs targets to match"
+    )
+    ed.remove("head")
+    assert ed.report == (note,)
+    # Nothing is told of what stays as it is.
+    assert ed.preview.freeze("hidden").notes == ()

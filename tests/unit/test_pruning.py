@@ -299,6 +299,41 @@ def test_by_the_gradient_of_the_loss() -> None:
     assert ed.history[0].to_code().endswith("criterion='taylor', data=data)")
 
 
+def test_by_the_gradient_of_what_is_taken() -> None:
+    """Behind a normalization, which takes out the scale of weights before it; of two layers the sum."""
+    x = keras.Input((3,))
+    h = layers.Dense(6, use_bias=False, name="a")(x)
+    h = layers.BatchNormalization(name="bn")(h)
+    one = layers.Dense(1, use_bias=False, name="one")(h)
+    two = layers.Dense(1, use_bias=False, name="two")(h)
+    model = scramble(keras.Model(x, layers.Add()([one, two])))
+    model.compile("sgd", "mse")
+    inputs, wanted = data(32, 3), data(32, 1, seed=7)
+    raw = inputs @ model.get_layer("a").get_weights()[0]
+    gamma, beta = model.get_layer("bn").get_weights()[:2]
+    h = (raw - raw.mean(0)) / np.sqrt(raw.var(0) + model.get_layer("bn").epsilon) * gamma + beta
+    last = model.get_layer("one").get_weights()[0] + model.get_layer("two").get_weights()[0]
+    importance = ((h @ last - wanted) * h * last.T).sum(axis=0) ** 2
+    ed = Editor(model).prune_channels("a", fraction=0.5, criterion="taylor", data=(inputs, wanted))
+    kept = np.sort(np.argsort(importance)[3:]).tolist()
+    assert ed.history[0].to_json()["kept"]["a"]["keep"] == kept != [3, 4, 5]
+
+
+def test_by_the_gradient_of_what_nothing_takes() -> None:
+    """Channels that only an output has: by the weights that make them."""
+    x = keras.Input((3,))
+    model = distinct(keras.Model(x, layers.Dense(4, use_bias=False, name="a")(x)))
+    model.compile("sgd", "mse")
+    inputs, wanted = data(32, 3), data(32, 4, seed=7)
+    kernel = model.get_layer("a").get_weights()[0]
+    importance = ((inputs.T @ (inputs @ kernel - wanted)) * kernel).sum(axis=0) ** 2
+    ed = Editor(model).prune_channels(
+        "a", fraction=0.5, criterion="taylor", data=(inputs, wanted), outputs=True
+    )
+    kept = np.sort(np.argsort(importance)[2:]).tolist()
+    assert ed.history[0].to_json()["kept"]["a"]["keep"] == kept
+
+
 def test_by_how_often_channels_are_zero() -> None:
     """Also inside nested models, and where a Flatten laid them out."""
     z = keras.Input((4, 4, 3), name="z")

@@ -588,7 +588,7 @@ def test_of_a_long_report_the_first_lines_are_told() -> None:
     wire = Wire(Editor(keras.Sequential([keras.Input((4,)), *chain])))
     report = wire.edit(edit="trim", target="r3")["ok"]["report"]
     assert len(wire.editor.report) > 50
-    assert report[-1] == f"and {len(wire.editor.report) - 20} more" and len(report) == 21
+    assert report[-1] == f"and {len(wire.editor.report) - 9} more" and len(report) == 10
 
 
 def test_whoever_is_told_of_a_training_may_wait_for_the_editor(wire: Wire) -> None:

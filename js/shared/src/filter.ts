@@ -10,6 +10,7 @@ export const KINDS = {
   changed: (row) => row.status !== "",
   shared: (row) => row.marks.includes("shared"),
   nested: (row) => row.level > 1,
+  ablated: (row) => row.score !== undefined,
 } satisfies Record<string, Test>;
 
 export type Kind = keyof typeof KINDS;
@@ -28,6 +29,13 @@ export function toggleWord(filter: string, word: string): string {
   const words = wordsOf(filter);
   const rest = words.filter((other) => !sameWord(other, word));
   return (rest.length < words.length ? rest : [...words.map(closed), word]).join(" ");
+}
+
+/** The filter without what it says of types. */
+export function untyped(filter: string): string {
+  return wordsOf(filter)
+    .filter((word) => !/^type:/i.test(word))
+    .join(" ");
 }
 
 function closed(word: string): string {

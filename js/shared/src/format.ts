@@ -28,10 +28,16 @@ export function operations(value: number): string {
   return `${figure(value / 1000 ** unit)}${units[unit] ?? ""}`;
 }
 
-/** "+12 %", "\u221250 %". */
+/** "+12 %", "\u221250 %", "\u22120.3 %". */
 export function share(before: number, after: number): string {
-  const percent = Math.round((after / before - 1) * 100);
+  const exact = (after / before - 1) * 100;
+  const percent = Math.abs(exact) < 1 ? Number(exact.toPrecision(1)) : Math.round(exact);
   return `${percent < 0 ? "\u2212" : "+"}${Math.abs(percent)} %`;
+}
+
+/** "+0.12", "\u22120.12", "0". */
+export function signed(value: number): string {
+  return `${value > 0 ? "+" : value < 0 ? "\u2212" : ""}${figure(Math.abs(value))}`;
 }
 
 /** Three digits, without the zeros that add nothing. */

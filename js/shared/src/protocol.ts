@@ -41,6 +41,15 @@ export interface Row {
   /** Of a model, for each output: how many rows below it the row stands that makes it, and which output of that. */
   outputs?: [number, number][];
   title: string;
+  /** What was found of the layer; the front end takes it from the `scores`. */
+  score?: number;
+}
+
+/** What was found of layers, by an ablation say. */
+export interface Scores {
+  label: string;
+  /** By the paths of the layers that have one. */
+  values: Record<string, number>;
 }
 
 /** A layer of the source that is gone: the path it had there, and the rows that it would stand behind and in. */
@@ -150,6 +159,8 @@ export interface Plan {
   text: string;
   errors: string[];
   warnings: string[];
+  /** What else is to be known. */
+  notes: string[];
   /** Path, shape before, shape after. */
   shape_changes: [string, string, string][];
   reinitialized: string[];

@@ -1,10 +1,21 @@
 // Which rows the list shows.
 import { matcher } from "./filter";
-import type { Patch, Row } from "./protocol";
+import type { Patch, Row, Scores } from "./protocol";
 
 /** The rows as they are: those of the last snapshot, and what differs from it. */
 export function patchRows(snapshot: readonly Row[], patch: Patch): Row[] {
   return patch.flatMap((item) => (Array.isArray(item) ? snapshot.slice(item[0], item[0] + item[1]) : [item]));
+}
+
+/** The rows, with what was found of some of them. */
+export function scoredRows(rows: Row[], { values = {} }: Partial<Scores>): Row[] {
+  return rows.map((row) => (Object.hasOwn(values, row.path) ? { ...row, score: values[row.path] ?? 0 } : row));
+}
+
+/** The least and the most that was found, with 0 between them. */
+export function scoreRange({ values = {} }: Partial<Scores>): [number, number] {
+  const found = Object.values(values);
+  return [Math.min(0, ...found), Math.max(0, ...found)];
 }
 
 /** Indexes of the rows that feed a row. */

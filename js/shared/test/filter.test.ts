@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import globs from "../../../tests/globs.json";
-import { globTest, hasWord, matcher, toggleWord, wordsOf } from "../src/filter";
+import { globTest, hasWord, matcher, toggleWord, untyped, wordsOf } from "../src/filter";
 import type { Row } from "../src/protocol";
 import { row as plain } from "./row";
 
@@ -104,4 +104,9 @@ describe("toggleWord", () => {
       expect(wordsOf(toggleWord(longer, "is:frozen"))).toHaveLength(wordsOf(text).length);
     }
   });
+});
+
+it("untyped leaves the words that ask for no type", () => {
+  expect(untyped('conv type:Conv2D is:frozen TYPE:Dense "a b"')).toBe('conv is:frozen "a b"');
+  expect(untyped("type:Conv2D")).toBe("");
 });

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { bytes, count, difference, figure, plural } from "../src/format";
+import { bytes, count, difference, figure, plural, signed } from "../src/format";
 
 it("groups digits", () => expect(count(3538984)).toBe("3,538,984"));
 
@@ -30,4 +30,8 @@ it("tells a difference", () => {
   expect(difference(5, 5)).toBe("no change");
   expect(difference(0, 1234)).toBe("+1,234");
   expect(difference(10, 5)).toBe("\u22125");
+});
+
+it("signed tells which way", () => {
+  expect([0.1234, -0.5, 0, -0].map(signed)).toEqual(["+0.123", "\u22120.5", "0", "0"]);
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../src/protocol";
-import { aroundPath, foldRows, inputsOf, parentPath, patchRows, pathRange, shownRows } from "../src/rows";
+import { aroundPath, foldRows, inputsOf, parentPath, patchRows, pathRange, scoredRows, scoreRange, shownRows } from "../src/rows";
 import { row } from "./row";
 
 const rows = [
@@ -24,6 +24,29 @@ describe("patchRows", () => {
     const patched = patchRows(rows, [[0, 5], dropout, [6, 1]]);
     expect(patched).toEqual([...rows.slice(0, 5), dropout, rows[6]]);
     expect(patchRows([], [])).toEqual([]);
+  });
+});
+
+describe("what was found of layers", () => {
+  const scores = { label: "loss added", values: { head: 2, "backbone/conv1": -0.5, constructor: 1 } };
+
+  it("stands in the rows that it is of", () => {
+    const found = scoredRows(rows, scores);
+    expect(found.map((one) => one.score)).toEqual([undefined, undefined, -0.5, undefined, undefined, undefined, 2]);
+    expect(found[0]).toBe(rows[0]); // Nothing of it is new.
+    expect(paths(shownRows(found, "is:ablated", new Set()))).toEqual(["backbone/conv1", "head"]);
+  });
+
+  it("is of no row where there is nothing, whatever a layer is called", () => {
+    const strange = [row("constructor"), row("toString")];
+    expect(scoredRows(strange, {})).toEqual(strange);
+    expect(scoredRows(strange, { label: "x", values: { other: 1 } })).toEqual(strange);
+  });
+
+  it("is measured from zero on", () => {
+    expect(scoreRange(scores)).toEqual([-0.5, 2]);
+    expect(scoreRange({ values: { head: 2 } })).toEqual([0, 2]);
+    expect(scoreRange({})).toEqual([0, 0]);
   });
 });
 

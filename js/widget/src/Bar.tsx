@@ -121,21 +121,20 @@ function Total({ name, value }: { name: string; value: string }) {
 
 /** Freezes and unfreezes what the list shows, or what of it is selected. */
 export function Flags({ store }: { store: Store }) {
-  const { rows, selected } = store.bulk.value;
+  const { rows, targets, selected } = store.bulk.value;
   const what = plural(rows.length, selected ? "selected layer" : "layer");
   const nothing = store.dead.value || rows.length === 0;
   const shown = selected ? "" : " shown"; // The names hold what the eye reads.
   const which = selected ? what : `${what} that the list shows`;
-  const targets = () => rows.map((row) => row.path);
   return (
-    <div class="ke-group">
+    <div class="ke-group ke-flags">
       <Button
         label="Freeze shown"
         icon="freeze"
         title={`Freeze ${which}`}
         disabled={nothing}
-        foretelling={foretelling(store, () => ({ edit: "freeze", targets: targets() }))}
-        onClick={() => void store.setTrainable(rows, false)}
+        foretelling={foretelling(store, () => ({ edit: "freeze", targets }))}
+        onClick={() => void store.setTrainable(rows, false, targets)}
       >
         Freeze{shown}
       </Button>
@@ -144,8 +143,8 @@ export function Flags({ store }: { store: Store }) {
         icon="thaw"
         title={`Unfreeze ${which}`}
         disabled={nothing}
-        foretelling={foretelling(store, () => ({ edit: "unfreeze", targets: targets() }))}
-        onClick={() => void store.setTrainable(rows, true)}
+        foretelling={foretelling(store, () => ({ edit: "unfreeze", targets }))}
+        onClick={() => void store.setTrainable(rows, true, targets)}
       >
         Unfreeze{shown}
       </Button>

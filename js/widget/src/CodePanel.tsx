@@ -7,6 +7,7 @@ import { copyText } from "./copyText";
 import { Asking, Old } from "./Fetched";
 import type { Store } from "./store";
 import { usePatientAnswer } from "./useAnswer";
+import { useDone } from "./useDone";
 
 const STYLES: Record<CodeStyle, string> = {
   kerasedit: "repeats the edits with kerasedit",
@@ -17,6 +18,7 @@ const STYLES: Record<CodeStyle, string> = {
 export function CodePanel({ store }: { store: Store }) {
   const [style, setStyle] = useState<CodeStyle>("kerasedit");
   const { answer, old, again } = usePatientAnswer<{ code: string }>(store, { query: "code", style });
+  const [done, tellDone] = useDone();
   const code = answer === null || answer instanceof Refusal ? null : answer.code;
 
   return (
@@ -39,11 +41,12 @@ export function CodePanel({ store }: { store: Store }) {
         </label>
         <Button
           label="Copy code"
-          icon="copy"
+          icon={done ? "check" : "copy"}
           disabled={code === null}
           onClick={(event) => {
             void copyText(code ?? "", event.currentTarget as HTMLElement).then(() => {
               store.report.value = ["Code copied."];
+              tellDone();
             });
           }}
         >

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { hasWord, type Kind, toggleWord } from "../../shared/src/filter";
+import { hasWord, type Kind, matcher, toggleWord, untyped } from "../../shared/src/filter";
 import { count } from "../../shared/src/format";
 import { Button } from "./Button";
 import { float } from "./float";
@@ -13,6 +13,7 @@ const KINDS: Record<Kind, string> = {
   changed: "Added or changed",
   shared: "Called several times",
   nested: "Inside a nested model",
+  ablated: "Ablated",
 };
 
 /** The filter's text, and a menu of the words that it may have. */
@@ -25,14 +26,14 @@ export function FilterBox({ store }: { store: Store }) {
         class="ke-input ke-filter"
         type="search"
         aria-label="Filter layers"
-        placeholder="conv, type:Dropout, block?_*"
+        placeholder="Name, block?_* or type:Dropout"
         spellcheck={false}
         dir="auto"
         value={store.filter.value}
         onInput={(event) => store.setFilter(event.currentTarget.value)}
         onKeyDown={(event) => {
-          // Where the list shows none, the row that the keyboard was on is not there.
-          const row = store.layersShown.value.find(({ path }) => path === store.active.value);
+          const rows = store.layersShown.value;
+          const row = rows.find(({ path }) => store.selectedSet.value.has(path)) ?? rows[0];
           if (event.key !== "ArrowDown" || !row) return;
           event.preventDefault();
           store.select(row.path, "only");
@@ -55,11 +56,15 @@ export function FilterBox({ store }: { store: Store }) {
 function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | null; onClose: () => void }) {
   const menu = useRef<HTMLDivElement>(null);
   const rows = store.rows.value;
+  const kinds = Object.entries(KINDS).filter(([kind]) => kind !== "ablated" || store.scores.value);
+  const others = untyped(store.filter.value);
+  // How many of a type there would be: of those that the rest of the filter lets through.
   const types = useMemo(() => {
+    const fits = matcher(others);
     const found = new Map<string, number>();
-    for (const { class_name } of rows) found.set(class_name, (found.get(class_name) ?? 0) + 1);
+    for (const row of rows) found.set(row.class_name, (found.get(row.class_name) ?? 0) + Number(fits(row)));
     return [...found].sort(([a], [b]) => a.localeCompare(b));
-  }, [rows]);
+  }, [rows, others]);
 
   useLayoutEffect(() => {
     if (!menu.current || !box) return;
@@ -103,7 +108,7 @@ function FilterMenu({ store, box, onClose }: { store: Store; box: HTMLElement | 
         if (!(to instanceof HTMLButtonElement && box?.contains(to))) onClose();
       }}
     >
-      <Group name="Only layers that are">{Object.entries(KINDS).map(([kind, text]) => item(`is:${kind}`, text))}</Group>
+      <Group name="Only layers that are">{kinds.map(([kind, text]) => item(`is:${kind}`, text))}</Group>
       <Group name="Only layers of type">{types.map(([name, rows]) => item(`type:${name}`, name, rows))}</Group>
       <Group name="Also">
         <button

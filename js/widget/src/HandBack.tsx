@@ -2,14 +2,17 @@ import { useState } from "preact/hooks";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
 import type { Store } from "./store";
+import { useDone } from "./useDone";
 import { Overwrite, useTaking } from "./taking";
 
 export function HandBack({ store }: { store: Store }) {
   const [typed, setTyped] = useState<string | null>(null);
   const name = typed ?? store.info.value?.variable ?? "";
+  const [done, tellDone] = useDone();
   const { refusal, take, drop } = useTaking(name, async (overwrite) => {
-    const done = await store.ask<{ name: string }>({ action: "hand_back", name, overwrite });
-    store.report.value = [`The edited model is now the variable ${done.name}.`];
+    const taken = await store.ask<{ name: string }>({ action: "hand_back", name, overwrite });
+    store.report.value = [`The edited model is now the variable ${taken.name}.`];
+    tellDone();
   });
   const disabled = store.dead.value || name.trim() === "";
   const handBack = () => {
@@ -36,7 +39,7 @@ export function HandBack({ store }: { store: Store }) {
         value={name}
         onInput={(event) => setTyped(event.currentTarget.value)}
       />
-      <Button label="Hand back" icon="handBack" title={`Bind the edited model to ${name}`} disabled={disabled} onClick={handBack}>
+      <Button label="Hand back" icon={done ? "check" : "handBack"} title={`Bind the edited model to ${name}`} disabled={disabled} onClick={handBack}>
         Hand back
       </Button>
       {refusal && !store.dead.value && (

@@ -108,15 +108,21 @@ export function LaneMark({ store, index }: { store: Store; index: number }) {
   const view = store.lanes;
   const relation = useMemo(() => computed(() => view.relation(index)), [view, index]).value;
   const [arrow, words] = RELATIONS[relation];
+  const width = relation ? view.listWidth.value : 0;
   const mark = useRef<HTMLSpanElement>(null);
   // Nothing moves while the pointer does, so it lies over the end of a long name: with the arrow only.
   useLayoutEffect(() => {
-    const [box, before] = [mark.current, mark.current?.previousElementSibling];
-    if (!box || !before) return;
+    const box = mark.current;
+    if (!box?.parentElement) return;
     box.classList.remove("ke-lane-mark-short");
-    const [own, other] = [box.getBoundingClientRect(), before.getBoundingClientRect()];
-    box.classList.toggle("ke-lane-mark-short", own.left < other.right && other.left < own.right);
-  }, [relation]);
+    const own = box.getBoundingClientRect();
+    const covers = (other: Element) => {
+      const { left, right, top } = other.getBoundingClientRect();
+      return own.left < right && left < own.right && top < own.bottom;
+    };
+    const others = [...box.parentElement.querySelectorAll(".ke-name, .ke-marks > *")];
+    box.classList.toggle("ke-lane-mark-short", others.some(covers));
+  }, [relation, width]);
   return arrow ? (
     <span ref={mark} class={`ke-mark ke-lane-mark ke-lane-mark-${relation}`} aria-hidden="true">
       {arrow}

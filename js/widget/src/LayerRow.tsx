@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { count } from "../../shared/src/format";
 import { rowLabel } from "../../shared/src/ghosts";
@@ -11,6 +12,7 @@ import { HistogramCell } from "./HistogramCell";
 import { Icon } from "./Icon";
 import { LaneMark, Lanes, pointedRow } from "./Lanes";
 import { foretelling } from "./pointing";
+import { ScoreCell } from "./ScoreCell";
 import { type PaletteTask, removal, type Store } from "./store";
 
 interface Props {
@@ -107,16 +109,18 @@ export function LayerRow({ store, row, index, active }: Props) {
             {filtering && row.kind !== "ghost" ? row.path : row.name}
           </span>
         )}
-        {row.status && (
-          <span class={`ke-mark ke-mark-${row.status}`} title={STATUS[row.status]}>
-            {row.status}
-          </span>
-        )}
-        {row.marks.map((mark) => (
-          <span key={mark} class="ke-mark" title={MARKS[mark]}>
-            {mark === "shared" ? `shared ×${row.calls}` : mark}
-          </span>
-        ))}
+        <span class="ke-marks">
+          {row.status && (
+            <span class={`ke-mark ke-mark-${row.status}`} title={STATUS[row.status]}>
+              {row.status}
+            </span>
+          )}
+          {row.marks.map((mark) => (
+            <span key={mark} class="ke-mark" title={MARKS[mark]}>
+              {mark === "shared" ? `shared ×${row.calls}` : mark}
+            </span>
+          ))}
+        </span>
         <LaneMark store={store} index={index} />
       </span>
       <span role="gridcell" class="ke-cell">
@@ -133,12 +137,22 @@ export function LayerRow({ store, row, index, active }: Props) {
       <span role="gridcell" class="ke-cell ke-cell-histogram">
         {row.weights > 0 && <HistogramCell store={store} path={row.path} />}
       </span>
+      <ScoreCell store={store} row={row} />
       <span role="gridcell" class="ke-cell ke-actions ke-beside">
-        <Actions store={store} row={row} tabIndex={tabIndex} />
+        <AtRest store={store} now={active}>
+          {() => <Actions store={store} row={row} tabIndex={tabIndex} />}
+        </AtRest>
       </span>
       {opened && <DetailCell store={store} row={row} />}
     </div>
   );
+}
+
+/** What a row that came by in fast scrolling gets when that is over: half of the work of drawing it. */
+function AtRest({ store, now, children }: { store: Store; now: boolean; children: () => ComponentChildren }) {
+  const rested = useRef(false);
+  rested.current ||= now || !store.rushing.value;
+  return rested.current ? children() : null;
 }
 
 /** The list is told how much room the details take, and moves the rows below. */
@@ -151,7 +165,12 @@ function DetailCell({ store, row }: { store: Store; row: Row }) {
     const observer = new ResizeObserver(measure);
     observer.observe(box);
     measure();
-    return () => observer.disconnect();
+    // Of a row that stands low on the page, too, all is to be seen.
+    const frame = requestAnimationFrame(() => box.scrollIntoView({ block: "nearest" }));
+    return () => {
+      observer.disconnect();
+      cancelAnimationFrame(frame);
+    };
   }, [store]);
   return (
     <div ref={cell} role="gridcell" class="ke-detail" aria-label={`Details of ${row.path}`}>

@@ -15,6 +15,8 @@ const OVERSCAN = 16;
 const STEP = 8;
 /** How long the list has to rest before histograms are fetched for what it shows. */
 const REST_MS = 80;
+/** Two steps of the window within this time are fast scrolling, which ends when there is none for as long. */
+const FAST_MS = 100;
 
 export function Layers({ store }: { store: Store }) {
   const rows = store.shown.value;
@@ -24,6 +26,7 @@ export function Layers({ store }: { store: Store }) {
   const scrollTop = useSignal(0);
   const first = useSignal(0);
   const pointer = useRef("");
+  const stepped = useRef<{ at: number; timer?: ReturnType<typeof setTimeout> }>({ at: -Infinity });
 
   const start = Math.max(0, Math.min(first.value, rows.length - perPage) - OVERSCAN);
   const end = Math.min(rows.length, first.value + STEP + perPage + OVERSCAN);
@@ -62,7 +65,7 @@ export function Layers({ store }: { store: Store }) {
     if (filtered.current === filter) return;
     filtered.current = filter;
     const index = rows.findIndex((row) => store.selectedSet.peek().has(row.path));
-    reveal(index >= 0 ? index : activeIndex);
+    reveal(Math.max(0, index));
   }, [filter]);
 
   // Outside of the render, which is not to run again for each pixel scrolled.
@@ -239,7 +242,13 @@ export function Layers({ store }: { store: Store }) {
     store.lanes.point(null); // The row that the pointer came upon is no longer under it.
     const top = (event.currentTarget as HTMLElement).scrollTop;
     scrollTop.value = top;
-    first.value = Math.floor(places.at(top) / STEP) * STEP;
+    const step = Math.floor(places.at(top) / STEP) * STEP;
+    if (step === first.value) return;
+    const { at, timer } = stepped.current;
+    clearTimeout(timer);
+    stepped.current = { at: event.timeStamp, timer: setTimeout(() => (store.rushing.value = false), FAST_MS) };
+    store.rushing.value = event.timeStamp - at < FAST_MS;
+    first.value = step;
   }
 
   const drawn = rows.slice(start, end).map((row, i) => ({ row, index: start + i }));
@@ -253,9 +262,11 @@ export function Layers({ store }: { store: Store }) {
   const all = store.rows.value;
   const indexOf = (path: string) => rows.findIndex((row) => row.path === path);
   const { menu, note } = store;
+  const scores = store.scores.value;
+  const classes = `${places.height > places.window ? "ke-scrolls " : ""}${scores ? "ke-scored" : ""}`;
 
   return (
-    <div class={places.height > places.window ? "ke-scrolls" : undefined} style={{ "--ke-lanes": `${store.lanes.size.value.width}px` }}>
+    <div class={classes} style={{ "--ke-lanes": `${store.lanes.size.value.width}px` }}>
       <div class="ke-head" aria-hidden="true">
         <span />
         <span />
@@ -264,6 +275,11 @@ export function Layers({ store }: { store: Store }) {
         <span>Output shape</span>
         <span class="ke-number">Parameters</span>
         <span>Weights</span>
+        {scores && (
+          <span class="ke-score-head" title={scores.label}>
+            {scores.label}
+          </span>
+        )}
         <span />
       </div>
       <div class="ke-window" style={{ minHeight: places.window }}>
@@ -297,7 +313,7 @@ export function Layers({ store }: { store: Store }) {
           </div>
         </div>
         {rows.length === 0 && (
-          <p class="ke-empty">{all.length > 0 ? "No layer matches the filter." : "No layers."}</p>
+          <p class="ke-empty">{all.length > 0 ? "No layer matches the filter: all of its words have to fit." : "No layers."}</p>
         )}
         {menu.value !== null && (
           <RowMenu store={store} path={menu.value} index={indexOf(menu.value)} scrollTop={scrollTop} />

@@ -2,9 +2,6 @@ import type { ComponentChildren } from "preact";
 import { count, plural } from "../../shared/src/format";
 import type { Store } from "./store";
 
-/** Lines that are told of what an edit did. */
-const LINES = 10;
-
 /** What happened last, and how things stand with the kernel. Refusals are alerts, and elsewhere. */
 export function Messages({ store }: { store: Store }) {
   if (store.dead.value) {
@@ -23,12 +20,11 @@ export function Messages({ store }: { store: Store }) {
           {store.waiting.value > 0 && `: ${plural(store.waiting.value, "change")} to make`}
         </p>
       )}
-      {report.slice(0, LINES).map((line, i) => (
+      {report.map((line, i) => (
         <p key={i} dir="auto">
           {line}
         </p>
       ))}
-      {report.length > LINES && <p>and {count(report.length - LINES)} more</p>}
       {store.filter.value.trim() && (
         <p>
           The filter shows {count(store.layersShown.value.length)} of {plural(store.rows.value.length, "row")}

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fill, type Fields, inherit, isRare } from "../../shared/src/form";
 import { plural } from "../../shared/src/format";
 import { searchPalette } from "../../shared/src/palette";
@@ -21,7 +21,16 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
   const [old, setOld] = useState<Arguments | null>(null);
   const [weights, setWeights] = useState<WeightsRule>("match");
   const [mismatch, setMismatch] = useState<Mismatch>("error");
+  const [onwards, goOn] = useState(0);
+  const main = useRef<HTMLDivElement>(null);
   const close = () => (store.dialog.value = null);
+
+  // From the list to what is to be filled in, else to Apply: nothing is applied that was not seen.
+  useLayoutEffect(() => {
+    if (onwards === 0) return;
+    const field = main.current?.querySelector<HTMLElement>("input, select");
+    (field ?? main.current?.closest("form")?.querySelector<HTMLElement>("[type=submit]"))?.focus();
+  }, [onwards]);
 
   useEffect(() => void store.loadPalette(), [store]);
   useEffect(() => {
@@ -35,7 +44,7 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
   const entry = entries?.find((one) => one.class_name === chosen) ?? null;
   const taken = inherit(entry?.params ?? [], old?.params ?? []);
   const fields = { ...taken, ...typed };
-  const known = (entry?.params ?? []).filter((param) => param.name in taken && !isRare(param));
+  const known = (entry?.params ?? []).filter(({ name }) => name in taken && !(name in typed)).filter((param) => !isRare(param));
   const filled = fill(entry?.params ?? [], fields);
   const complete = entry !== null && filled.missing.length === 0 && Object.keys(filled.problems).length === 0;
   const edit = complete
@@ -59,8 +68,8 @@ export function Palette({ store, task }: { store: Store; task: PaletteTask }) {
       ready={ready}
       onApply={() => void apply()}
     >
-        <Types entries={found} loading={entries === null} chosen={chosen} search={search} onSearch={setSearch} onChoose={choose} />
-        <div class="ke-dialog-main">
+        <Types entries={found} loading={entries === null} chosen={chosen} search={search} onSearch={setSearch} onChoose={choose} onDone={() => goOn(onwards + 1)} />
+        <div ref={main} class="ke-dialog-main">
           {entry === null ? (
             <p class="ke-dim">Choose a layer type on the left.</p>
           ) : (
@@ -108,10 +117,12 @@ interface TypesProps {
   search: string;
   onSearch: (text: string) => void;
   onChoose: (entry: PaletteEntry) => void;
+  /** A type is chosen for good: by a click, or by Enter. */
+  onDone: () => void;
 }
 
 /** A search box that keeps the focus while the arrow keys walk the list under it. */
-function Types({ entries, loading, chosen, search, onSearch, onChoose }: TypesProps) {
+function Types({ entries, loading, chosen, search, onSearch, onChoose, onDone }: TypesProps) {
   const id = useId();
   const list = useRef<HTMLDivElement>(null);
   const at = entries.findIndex((entry) => entry.class_name === chosen);
@@ -121,11 +132,12 @@ function Types({ entries, loading, chosen, search, onSearch, onChoose }: TypesPr
   }, [chosen]);
 
   function onKeyDown(event: KeyboardEvent): void {
-    const next = { ArrowDown: at + 1, ArrowUp: Math.max(0, at - 1), Enter: at < 0 ? 0 : null }[event.key];
-    if (next == null) return;
+    const next = { ArrowDown: at + 1, ArrowUp: Math.max(0, at - 1), Enter: Math.max(0, at) }[event.key];
+    if (next === undefined) return;
     event.preventDefault();
     const entry = entries[Math.min(next, entries.length - 1)];
-    if (entry) onChoose(entry);
+    if (entry && (event.key !== "Enter" || at < 0)) onChoose(entry);
+    if (entry && event.key === "Enter") onDone();
   }
 
   return (
@@ -154,7 +166,10 @@ function Types({ entries, loading, chosen, search, onSearch, onChoose }: TypesPr
             aria-label={entry.class_name}
             aria-selected={entry.class_name === chosen}
             title={entry.doc}
-            onClick={() => onChoose(entry)}
+            onClick={() => {
+              onChoose(entry);
+              onDone();
+            }}
           >
             <span class={`ke-type ke-family-${entry.family}`}>
               <span>{entry.class_name}</span>

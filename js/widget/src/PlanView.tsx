@@ -27,12 +27,12 @@ export function PlanView({ plan, refusal, checking, missing }: Props) {
 /** What the plan lists, as headed lines; a heading without lines is left out. */
 function listsOf(plan: Plan): [string, string[]][] {
   const lists: [string, string[]][] = [
+    ["Mind", [...plan.warnings, ...plan.notes]],
     ["Shapes that change", plan.shape_changes.map(([path, before, after]) => `${path}: ${before} → ${after}`)],
     ["Starts afresh", plan.reinitialized],
     ["Copied in part", plan.sliced],
     ["Dropped", plan.dropped],
     ["New names", plan.renamed.map(([before, after]) => `${before} → ${after}`)],
-    ["Mind", plan.warnings],
   ];
   return lists.filter(([, lines]) => lines.length > 0);
 }

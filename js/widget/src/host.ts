@@ -1,6 +1,6 @@
 // The part of the host's widget model that is used: the same in anywidget 0.9 to 0.11 and marimo.
 import type { Binary } from "../../shared/src/histogram";
-import type { Info, Patch, Row, Training } from "../../shared/src/protocol";
+import type { Info, Patch, Row, Scores, Training } from "../../shared/src/protocol";
 
 /** The editor, or a part of it that stands alone. */
 export type Part = "editor" | "layers" | "toggles" | "histograms" | "history";
@@ -17,6 +17,8 @@ export interface Traits {
   alive: string;
   selected: string[];
   filter: string;
+  /** What is shown beside the layers; empty, or not there at all in an older notebook, where nothing is. */
+  scores: Partial<Scores>;
   height: number | null;
   /** What a part shows: of `histograms` */
   paths: string[];

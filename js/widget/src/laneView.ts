@@ -32,7 +32,8 @@ export class LaneView {
   readonly looked: ReadonlySignal<number>;
   readonly focused = signal(false);
   readonly #pointed = signal<string | null>(null);
-  readonly #listWidth = signal(0);
+  /** Pixels that the list has, by steps. */
+  readonly listWidth = signal(0);
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(list: List) {
@@ -41,7 +42,7 @@ export class LaneView {
     );
     this.size = computed(() => {
       const steps = Math.max(0, this.layout.value.spans.length - 1);
-      const room = Math.max(ROOM, this.#listWidth.value * SHARE) - 2 * EDGE;
+      const room = Math.max(ROOM, this.listWidth.value * SHARE) - 2 * EDGE;
       const gap = Math.min(MAX_GAP, Math.max(MIN_GAP, room / Math.max(1, steps)));
       return { gap, width: Math.ceil(2 * EDGE + Math.min(steps * gap, room)) };
     });
@@ -94,7 +95,7 @@ export class LaneView {
   }
 
   measure(listWidth: number): void {
-    this.#listWidth.value = Math.round(listWidth / 40) * 40;
+    this.listWidth.value = Math.round(listWidth / 40) * 40;
   }
 
   close(): void {

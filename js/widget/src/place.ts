@@ -1,6 +1,14 @@
 /** Rows have one height, also in widget.css, so that where a row is needs no measuring. */
 export const ROW_HEIGHT = 30;
 export const MAX_HEIGHT = 16 * ROW_HEIGHT;
+/** What stands around the list: the notebook's own bars, and those of the widget. */
+const AROUND = 330;
+
+/** How high a list gets where nobody says how high: so that all of the widget fits into a low window. */
+export function usualHeight(): number {
+  const rows = Math.floor((window.innerHeight - AROUND) / ROW_HEIGHT);
+  return Math.min(MAX_HEIGHT, Math.max(6, rows) * ROW_HEIGHT);
+}
 
 /** Where the rows of a list are, in pixels. One of them may be open: it is taller by `extra`. */
 export class Places {

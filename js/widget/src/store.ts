@@ -1,7 +1,7 @@
 // The state of one view, and everything a person can ask for. The kernel owns the model; this holds
 // what it said last, what was asked for and not yet confirmed, and how the view is arranged.
 import { batch, computed, effect, signal } from "@preact/signals";
-import { count } from "../../shared/src/format";
+import { count, plural } from "../../shared/src/format";
 import { withGhosts } from "../../shared/src/ghosts";
 import { decodeHistograms, type Histogram } from "../../shared/src/histogram";
 import type {
@@ -18,12 +18,12 @@ import type {
   Row,
   WeightsRule,
 } from "../../shared/src/protocol";
-import { aroundPath, hasFlag, parentPath, patchRows, pathRange, shownRows } from "../../shared/src/rows";
+import { aroundPath, hasFlag, parentPath, patchRows, pathRange, scoredRows, scoreRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal, type Reply } from "./client";
 import { Foresight } from "./foresight";
 import { followTraits, type Host, isCommLive, type Part } from "./host";
 import { LaneView } from "./laneView";
-import { MAX_HEIGHT, Places } from "./place";
+import { Places, usualHeight } from "./place";
 import { TrainingView } from "./training";
 
 const BINS = 32;
@@ -71,6 +71,8 @@ export class Store {
   readonly rows = signal<readonly Row[]>([]);
   readonly info = signal<Info | null>(null);
   readonly revision = signal(-1);
+  /** What was found of some layers, if anything: what it is, and from where to where it goes. */
+  readonly scores = signal<{ label: string; range: [number, number] } | null>(null);
 
   readonly filter = signal("");
   readonly selected = signal<readonly string[]>([]);
@@ -82,8 +84,10 @@ export class Store {
   /** The row whose details are shown, and how much taller it is by them. */
   readonly opened = signal<string | null>(null);
   readonly openedExtra = signal(0);
+  /** Whether the list is scrolled fast. */
+  readonly rushing = signal(false);
   /** How high the list gets before it scrolls, but for what is open in it. */
-  readonly maxHeight = signal(MAX_HEIGHT);
+  readonly maxHeight = signal(usualHeight());
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
   readonly note = signal<RowNote | null>(null);
@@ -124,10 +128,10 @@ export class Store {
   readonly bulk = computed(() => {
     const chosen = this.chosen.value;
     const fromSelection = chosen.length > 1;
-    return {
-      rows: (fromSelection ? chosen : this.shown.value).filter(hasFlag),
-      selected: fromSelection ? chosen.length : 0,
-    };
+    const rows = (fromSelection ? chosen : this.shown.value).filter(hasFlag);
+    // As one would write it, however many there are. The rows of other parts may be those of some layers only.
+    const every = this.part === "editor" && !fromSelection && this.filter.value.trim() === "";
+    return { rows, targets: every ? ["**"] : rows.map((row) => row.path), selected: fromSelection ? chosen.length : 0 };
   });
   readonly canEdit = computed(() => this.part === "editor" && !this.dead.value && this.info.value?.editable === true);
 
@@ -156,7 +160,7 @@ export class Store {
       },
       ask: (question) => this.#client.ask(question),
     });
-    this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "alive"], () => this.#readModel()));
+    this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "scores", "alive"], () => this.#readModel()));
     this.#stops.push(followTraits(host, ["selected", "filter", "height"], () => this.#readView()));
 
     const onMessage = (message: unknown, buffers: Parameters<Client["receive"]>[1]) => {
@@ -212,7 +216,9 @@ export class Store {
 
   #readModel(): void {
     batch(() => {
-      this.rows.value = patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []);
+      const scores = this.host.get("scores") ?? {};
+      this.rows.value = scoredRows(patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []), scores);
+      this.scores.value = scores.label === undefined ? null : { label: scores.label, range: scoreRange(scores) };
       this.info.value = this.host.get("info") ?? null;
       this.revision.value = this.host.get("revision") ?? -1;
       if (this.#doing === 0) this.#tellGone(this.#closeGone());
@@ -241,7 +247,9 @@ export class Store {
 
   /** Somebody else took them out. */
   #tellGone(paths: ReadonlySet<string>): void {
-    if (paths.size > 0) this.report.value = [...paths].map((path) => `'${path}' is gone: what was open for it is closed.`);
+    const [path] = paths;
+    const more = paths.size > 1 ? ` (and ${plural(paths.size - 1, "other layer")})` : "";
+    if (path !== undefined) this.report.value = [`'${path}'${more} is gone: what was open for it is closed.`];
   }
 
   #readView(): void {
@@ -251,7 +259,7 @@ export class Store {
         this.filter.value = this.host.get("filter") ?? "";
         this.selected.value = this.host.get("selected") ?? [];
       }
-      this.maxHeight.value = this.host.get("height") ?? MAX_HEIGHT;
+      this.maxHeight.value = this.host.get("height") ?? usualHeight();
     });
   }
 
@@ -394,12 +402,12 @@ export class Store {
     if (n !== 0) void this.step(n > 0 ? "undo" : "redo", Math.abs(n));
   }
 
-  async setTrainable(rows: readonly Row[], value: boolean): Promise<void> {
-    const targets = rows.filter(hasFlag).map((row) => row.path);
-    const only = targets.length === 1 ? (targets[0] ?? null) : null;
-    if (targets.length === 0 || this.dead.value || !this.acts) return;
+  /** Rows that have a flag get another; `targets` name them to the kernel. */
+  async setTrainable(rows: readonly Row[], value: boolean, targets = rows.map((row) => row.path)): Promise<void> {
+    const only = rows.length === 1 ? (rows[0]?.path ?? null) : null;
+    if (rows.length === 0 || this.dead.value || !this.acts) return;
     const flag: Asked = { value };
-    this.asked.value = new Map([...this.asked.value, ...targets.map((path) => [path, flag] as const)]);
+    this.asked.value = new Map([...this.asked.value, ...rows.map((row) => [row.path, flag] as const)]);
     await this.edit({ edit: value ? "unfreeze" : "freeze", targets }, only);
     // A later click on one of these switches has put its own flag there, which stays.
     this.asked.value = new Map([...this.asked.value].filter(([, current]) => current !== flag));

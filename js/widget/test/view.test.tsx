@@ -52,6 +52,7 @@ const plan = (more: Partial<Plan> = {}): Plan => ({
   text: "",
   errors: [],
   warnings: [],
+  notes: [],
   shape_changes: [],
   reinitialized: [],
   sliced: [],
@@ -160,9 +161,29 @@ describe("the filter's box", () => {
   });
 });
 
+const rate: Param = { name: "rate", type: "float", default: 0.5, required: false, doc: "" };
+const entry = (class_name: string, params = [rate]) => ({ class_name, family: "core", doc: "", params });
+
+describe("a type that is chosen by Enter or by a click", () => {
+  it("leads on to its arguments, else to Apply, and applies nothing", async () => {
+    const layers = [entry("Dropout"), entry("Flatten", [])];
+    const { store, page } = await show([row("a")], { palette: { layers } });
+    const applied = vi.fn(() => Promise.reject(new Refusal({ type: "EditError", message: "no" })));
+    store.preview = () => Promise.resolve(plan());
+    store.apply = applied;
+    await act(() => void (store.dialog.value = { kind: "insert-after", path: "a" }));
+    await pass();
+    await press(named(page, "Find a layer type"), "ArrowDown");
+    await press(named(page, "Find a layer type"), "Enter");
+    expect(document.activeElement).toBe(page.querySelector("dialog .ke-field input"));
+    await click(named(page, "Flatten"));
+    expect(document.activeElement?.textContent).toBe("Apply");
+    await pass(300);
+    expect(applied).not.toHaveBeenCalled();
+  });
+});
+
 describe("what the kernel refused to apply", () => {
-  const rate: Param = { name: "rate", type: "float", default: 0.5, required: false, doc: "" };
-  const entry = (class_name: string) => ({ class_name, family: "core", doc: "", params: [rate] });
 
   it.each(["another type", "another value"])("is said no more of %s", async (other) => {
     const { store, page } = await show([row("a")], { palette: { layers: [entry("Dropout"), entry("Noise")] } });
@@ -268,12 +289,59 @@ describe("the keys along the text", () => {
   });
 });
 
-describe("a report of many lines", () => {
-  it("is told in part", async () => {
-    const { store, page } = await show([row("a")]);
-    await act(() => void (store.report.value = Array.from({ length: 700 }, (_, n) => `Dropped d${n}`)));
-    const lines = [...named(page, "Messages").children].map((line) => line.textContent);
-    expect([lines.length, lines[9], lines[10]]).toEqual([11, "Dropped d9", "and 690 more"]);
+describe("a row that comes by in fast scrolling", () => {
+  const buttons = (page: HTMLElement, path: string) =>
+    page.querySelectorAll(`[role=row][data-path="${path}"] .ke-actions button`).length;
+
+  it("gets its buttons when that is over", async () => {
+    const { store, page } = await show([row("a"), row("b")]);
+    await act(() => void (store.rushing.value = true));
+    expect(buttons(page, "b")).toBeGreaterThan(0); // What is drawn stays.
+    await act(() => void (store.filter.value = "a"));
+    await act(() => void (store.filter.value = ""));
+    expect(buttons(page, "b")).toBe(0);
+    expect(buttons(page, "a")).toBeGreaterThan(0);
+    await act(() => void (store.rushing.value = false));
+    expect(buttons(page, "b")).toBeGreaterThan(0);
+  });
+});
+
+describe("what an ablation found", () => {
+  const scores = { label: "accuracy lost", values: { a: 0.75, b: -0.25 } };
+  const cells = (page: HTMLElement) =>
+    [...page.querySelectorAll<HTMLElement>("[role=row]")].map((one) => one.querySelector(".ke-score")?.getAttribute("aria-label"));
+  const bar = (page: HTMLElement, path: string) =>
+    page.querySelector<HTMLElement>(`[data-path="${path}"] .ke-score-bar > :last-child`)?.style;
+
+  it("is a column with a number and a bar on one scale", async () => {
+    const { fake, page } = await show([row("a"), row("b"), row("c")]);
+    expect(page.querySelector(".ke-scored, .ke-score, .ke-score-head")).toBeNull();
+    await act(() => fake.update({ scores }));
+    expect(page.querySelector(".ke-scored .ke-score-head")?.textContent).toBe("accuracy lost");
+    expect(cells(page)).toEqual(["accuracy lost: +0.75", "accuracy lost: \u22120.25", null]);
+    expect(page.querySelector('[data-path="b"] .ke-score')?.textContent).toBe("\u22120.25");
+    expect([bar(page, "a")?.insetInlineStart, bar(page, "a")?.width]).toEqual(["25%", "75%"]);
+    expect([bar(page, "b")?.insetInlineStart, bar(page, "b")?.width]).toEqual(["0%", "25%"]);
+    await act(() => fake.update({ scores: {} }));
+    expect(page.querySelector(".ke-scored, .ke-score, .ke-score-head")).toBeNull();
+  });
+
+  it("is a word of the filter while there is something", async () => {
+    const { fake, page } = await show([row("a"), row("b"), row("c")]);
+    const words = () => [...page.querySelectorAll("[role=menuitemcheckbox]")].map((item) => item.textContent);
+    await click(named(page, "Filter by"));
+    expect(words()).not.toContain("Ablated");
+    await act(() => fake.update({ scores }));
+    expect(words()).toContain("Ablated");
+    await act(() => fake.update({ filter: "is:ablated" }));
+    expect(cells(page)).toHaveLength(2);
+  });
+
+  it("does not fail of nothing but zeros", async () => {
+    const { fake, page } = await show([row("a")]);
+    await act(() => fake.update({ scores: { label: "x", values: { a: 0 } } }));
+    expect(cells(page)).toEqual(["x: 0"]);
+    expect(bar(page, "a")?.width).toBe("0%");
   });
 });
 
