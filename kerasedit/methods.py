@@ -34,6 +34,7 @@ from .edits import (
     Nest,
     PruneChannels,
     Quantize,
+    RecalibrateBatchnorm,
     Reinitialize,
     Remove,
     RemoveOutput,
@@ -569,6 +570,8 @@ class EditMethods(ABC, Generic[Result]):
         keep: Any = None,
         fraction: float | None = None,
         params: float | None = None,
+        flops: float | None = None,
+        size: float | None = None,
         criterion: Any = "l2",
         multiple_of: int = 1,
         scope: Literal["layer", "global"] = "layer",
@@ -580,14 +583,15 @@ class EditMethods(ABC, Generic[Result]):
         """Takes channels out of layers, and out of all other layers that these are tied to.
 
         What the model puts out is what it would put out with the channels set to zero wherever they
-        are taken. Of `drop`, `keep`, `fraction` and `params`, one is given.
+        are taken. Of `drop`, `keep`, `fraction`, `params`, `flops` and `size`, one is given.
 
         Args:
             target: layers that make channels (those of `ed.channel_groups()`), or such a group. Of a
                 pattern, a class or a predicate, layers whose channels cannot go are passed over.
             drop, keep: the channels of each layer by their numbers, or a dictionary by layers' paths.
             fraction: the share of the channels that goes, from 0 to 1; at least one always stays.
-            params: the share of the model's parameters that stays.
+            params, flops, size: the share that stays of the model's parameters, of the operations for
+                a sample, or of the bytes of its weights: hardly less than it, and never more.
             criterion: which channels go first: those with the smallest `"l1"` or `"l2"` norm of the
                 weights that make them, the smallest `"bn_scale"` behind them, those that are nearest
                 to all others (`"geometric_median"`), those without which the loss on `data` changes
@@ -607,7 +611,7 @@ class EditMethods(ABC, Generic[Result]):
         Raises:
             TargetError: a layer that is named alone makes no channels.
             StructureError: its channels cannot go, as they reach an output of the model, perhaps.
-            EditError: all channels would go, or there are no such ones.
+            EditError: all channels would go, there are no such ones, or the share cannot be reached.
         """
 
         def make() -> Edit:
@@ -616,8 +620,10 @@ class EditMethods(ABC, Generic[Result]):
                 self._data(target),
                 _channels(drop),
                 _channels(keep),
-                None if fraction is None else _number(fraction),
-                None if params is None else _number(params),
+                _number(fraction),
+                _number(params),
+                _number(flops),
+                _number(size),
                 numbers,
                 _number(multiple_of),
                 scope,
@@ -705,6 +711,25 @@ class EditMethods(ABC, Generic[Result]):
             StructureError: none of them can be folded; it says why.
         """
         return self._run(lambda: FoldBatchnorm(self._optional(target), expect))
+
+    def recalibrate_batchnorm(self, data: Any) -> Result:
+        """Gives batch normalizations the mean and variance of what they take on data.
+
+        After channels went or weights were changed, what a normalization takes is no longer what its
+        moving mean and variance are of. Only these two change, of all batch normalizations, frozen ones
+        too. Each works with the mean and variance of its batch meanwhile, and what all batches have is
+        taken together (Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021): with one batch the
+        result is exact, and the larger the batches, the nearer it is.
+
+        Args:
+            data: inputs as `predict` takes them, or a tuple `(x, y)`, of which `y` does not matter; 32
+                samples are a batch then. Or batches of either form.
+
+        Raises:
+            TargetError: the model has no BatchNormalization.
+            EditError: it does not take the data, or there is none.
+        """
+        return self._run(lambda: RecalibrateBatchnorm(data))
 
     def quantize(
         self,

@@ -80,6 +80,21 @@ def check_pruned(source: keras.Model, pruned: keras.Model, x: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def costs(plan: Any) -> dict[str, tuple[int, int]]:
+    """What there was before and after, as plans count it: by graphs that were made and inferred."""
+    assert plan.ok, plan.errors
+    return {
+        "params": (plan.params_before, plan.params_after),
+        "flops": (plan.flops_before, plan.flops_after),
+        "size": (plan.bytes_before, plan.bytes_after),
+    }
+
+
+def to(what: str, share: float) -> dict[str, Any]:
+    """The argument that says which share of something stays."""
+    return {what: share}
+
+
 # -- models --------------------------------------------------------------------------------------
 
 ZOO: dict[str, tuple[Callable[[], keras.Model], Callable[[], Any]]] = {}
@@ -344,7 +359,7 @@ def heads(x: Any) -> Any:
     a = layers.Add()([a, q])
     k, v = layers.Dense(5, name="k")(a), layers.Dense(4, name="v")(a)
     a = layers.Attention(name="plain")([a, v, k])
-    a = layers.EinsumDense("abc,cd->abd", output_shape=(None, 6), bias_axes="d", name="e")(a)
+    a = layers.EinsumDense("abc,cd->abd", output_shape=(5, 6), bias_axes="d", name="e")(a)
     a = layers.GlobalAveragePooling1D()(a)
     return layers.Dense(2, name="top")(a)
 

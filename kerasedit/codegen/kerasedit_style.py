@@ -16,7 +16,15 @@ import numpy as np
 
 from .. import _keras
 from ..blocks import Block, make_block
-from ..edits import Edit, MapWeights, PruneChannels, Reinitialize, SetWeights, Transaction
+from ..edits import (
+    Edit,
+    MapWeights,
+    PruneChannels,
+    RecalibrateBatchnorm,
+    Reinitialize,
+    SetWeights,
+    Transaction,
+)
 from ..edits.base import Workspace
 from ..edits.layers import config_value
 from ..edits.weights import first_values
@@ -103,8 +111,8 @@ class _Writer:
             return
         if isinstance(edit, MapWeights) and not (edit.fn and is_importable(edit.fn)):
             edit = SetWeights(edit.target, edit.arrays or {}, edit.expect)  # what it made of them
-        if isinstance(edit, PruneChannels):
-            edit = edit.explicit()  # by weights as they were then, which the source may not have
+        if isinstance(edit, (PruneChannels, RecalibrateBatchnorm)):
+            edit = edit.explicit()  # by weights or data as they were then, which may not be there
         if isinstance(edit, Reinitialize):
             edit = replace(edit, arrays=None)  # it will be another draw
         function.add(edit.to_code(self._code), indent)

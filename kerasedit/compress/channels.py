@@ -91,6 +91,7 @@ class Tracker:
         settings: arguments of layers that count channels, and what they become.
         mentions: which layers have to do with which atoms.
         taken: the tensors that layers with weights for their channels take.
+        tensors: the axes of each tensor.
         mixes: atoms that a layer reckons with together, such as those that it normalises over.
         limits: atoms that there cannot be more of, and why.
         ties: pairs of labels whose atoms are the same, position by position.
@@ -103,6 +104,7 @@ class Tracker:
         self.makers: dict[LayerId, np.ndarray] = {}
         self.parts: dict[tuple[LayerId, str], np.ndarray] = {}
         self.settings: dict[tuple[LayerId, Place], Setting] = {}
+        self.tensors: dict[Ref, Labels] = {}
         self.mentions: list[Mention] = []
         self.mixes: list[tuple[LayerId, np.ndarray]] = []
         self.limits: list[tuple[np.ndarray, str]] = []
@@ -272,6 +274,7 @@ class Tracker:
             else:
                 found = self._call(owner, call, prefix + spec.name, known)
             known |= {Ref(call.id, i): labels for i, labels in enumerate(found)}
+        self.tensors |= known
         return [known[ref] for ref in net.output_refs]
 
     def _open(self, spec: LayerSpec, labels: Labels) -> None:

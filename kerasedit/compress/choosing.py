@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import EditError
+from .costs import Cost
 from .groups import Channels, Group
 
 
@@ -42,39 +43,52 @@ def by_fraction(
     return _with_one_each(channels, gone, scores)
 
 
-def by_params(
+def by_cost(
     channels: Channels,
-    total: int,
+    groups: Sequence[Group],
+    scores: np.ndarray,
+    cost: Cost,
     share: float,
     choose: Callable[[float], np.ndarray],
 ) -> np.ndarray:
-    """The channels that go so that a share of the parameters stays, or hardly less.
+    """The channels that go so that a share of a cost stays, or hardly less.
 
     Args:
-        total: how many parameters there are.
-        share: of them that is wanted.
+        share: of the cost that is wanted.
         choose: the channels that go for a fraction of them.
 
     Raises:
         EditError: it cannot be reached.
     """
-    wanted = total - share * total
+    wanted = share * cost.total
     low, high = 0.0, 1.0
-    best = choose(high)
-    most = channels.params_less(best)
-    if most < wanted:
+    few, best = choose(low), choose(high)
+    least = cost.left(best)
+    if least > wanted:
         raise EditError(
-            f"Only {most:,} of {total:,} parameters can go with channels of these layers, so that "
-            f"{(total - most) / total:.1%} are left at the least, not {share:.1%}. Name more layers."
+            f"Only {cost.total - least:,} of {cost.total:,} {cost.noun} can go with channels of these "
+            f"layers, so that {least / cost.total:.1%} are left at the least, not {share:.1%}. Name more "
+            "layers."
         )
     for _ in range(20):
         middle = (low + high) / 2
         gone = choose(middle)
-        if channels.params_less(gone) >= wanted:
+        if cost.left(gone) <= wanted:
             high, best = middle, gone
         else:
-            low = middle
-    return best
+            low, few = middle, gone
+    # Groups of one size come to lose one more at the same fraction: as many as may do not yet.
+    keep, most, found = 0, len(groups), best
+    while keep < most:
+        number = (keep + most + 1) // 2
+        gone = best.copy()
+        for group in groups[:number]:
+            gone[group.numbers] = few[group.numbers]
+        if cost.left(gone := _with_one_each(channels, gone, scores)) <= wanted:
+            keep, found = number, gone
+        else:
+            most = number - 1
+    return found
 
 
 def _rounded(number: float) -> int:

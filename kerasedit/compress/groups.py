@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -298,26 +297,3 @@ class Channels:
             for axis in axes
             if not isinstance(axis.label, str) and gone[self.number[axis.label]].all()
         ]
-
-    @cached_property
-    def _sizes(self) -> list[tuple[int, list[np.ndarray]]]:
-        """Of each weight the size of its axes that stay, and the channels of the others."""
-        found = []
-        for (layer, index), axes in self.tracker.axes.items():
-            shape = (self.graph.layers[layer].variables or ())[index].shape
-            fixed = math.prod(
-                n for n, axis in zip(shape, axes, strict=True) if isinstance(axis.label, str)
-            )
-            cut = [self.number[axis.label] for axis in axes if not isinstance(axis.label, str)]
-            if cut:
-                found.append((fixed, cut))
-        return found
-
-    def params_less(self, gone: np.ndarray) -> int:
-        """How many values of weights go with some channels."""
-        stays = ~gone
-        less = 0
-        for fixed, axes in self._sizes:
-            before = math.prod(map(len, axes))
-            less += fixed * (before - math.prod(int(stays[numbers].sum()) for numbers in axes))
-        return less

@@ -8,6 +8,7 @@ from .growing import GrowChannels, GrowOutputs
 from .layers import Configure, Duplicate, Move
 from .pruning import PruneChannels
 from .quantizing import Quantize
+from .recalibrating import RecalibrateBatchnorm
 from .regions import Extract, Inline, Nest, ReplaceBetween
 from .sparsity import Densify, Sparsify
 from .structure import Append, Insert, Remove, Rename, Replace, Trim
@@ -37,6 +38,7 @@ __all__ = [
     "Nest",
     "PruneChannels",
     "Quantize",
+    "RecalibrateBatchnorm",
     "Reinitialize",
     "Remove",
     "RemoveOutput",

@@ -442,7 +442,8 @@ class Edit:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             required = item.default is dataclasses.MISSING
-            if required or value != item.default:
+            other = value is not None if item.name in self.live else value != item.default
+            if required or other:
                 arguments.append(self._argument(item.name, value, required, write or _to_code))
         return f"ed.{self.kind}({', '.join(filter(None, arguments))})"
 
@@ -501,8 +502,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
     "channels": (lambda v: _is_channels(v), "a list of whole numbers, or an object of such lists"),
-    "fraction": (lambda v: v is None or _is_number(v), "a number"),
-    "params": (lambda v: v is None or _is_number(v), "a number"),
+    "share": (lambda v: v is None or _is_number(v), "a number"),
     "criterion": (
         lambda v: isinstance(v, str) or _are(_is_number, v),
         "a text or a list of numbers",

@@ -14,7 +14,18 @@ from keras import layers
 from .._keras import preserved_random
 from ..compress.groups import Channels, Cut
 from ..errors import EditError, StructureError
-from ..graph.model_graph import Call, Entry, Kept, LayerId, ModelGraph, Origin, Place, Ref
+from ..graph.model_graph import (
+    Call,
+    Entry,
+    Kept,
+    LayerId,
+    LayerSpec,
+    ModelGraph,
+    Origin,
+    Place,
+    Ref,
+    VariableSpec,
+)
 from ..targets import Target, is_many, target_text
 from .base import Edit, Workspace, tensors_of
 from .channels import check_seed, makers_named, reckon, resize
@@ -254,16 +265,18 @@ class GrowOutputs(Edit):
         self._check()
         head, reshapes = self._head(work)
         spec = work.spec(head.layer)
-        argument = _HEADS[spec.cls]
-        before = (spec.config or {})[argument]
+        place = _counting_classes(spec)
+        assert place is not None
+        before = _config_of(spec, place)[place[-1]]
         own = (*range(before), *[-1] * self.n)
         kept = {
             (head.layer, index): (*[None] * (len(variable.shape) - 1), own)
             for index, variable in enumerate(spec.variables or ())
+            if _last_name(variable) in _OF_CLASSES
         }
         work.need_values([head.layer])
         after = before + self.n
-        settings: dict[tuple[LayerId, Place], Any] = {(head.layer, (argument,)): after}
+        settings: dict[tuple[LayerId, Place], Any] = {(head.layer, place): after}
         settings |= {(layer, ("target_shape",)): (after,) for layer in reshapes}
         resize(work, Cut(kept, settings))
         graph, given, seed = work.graph, work.custom_objects, self.seed or 0
@@ -312,10 +325,10 @@ class GrowOutputs(Edit):
                 ref, owner, prefix = spec.net.output_refs[ref.index], spec.id, entry.path + "/"
                 after = None
                 continue
-            if spec.cls in _HEADS:
+            if _counting_classes(spec) is not None:
                 return self._usable(work, entry), reshapes
             taken = tensors_of(call)
-            by_itself = spec.cls in _BEHIND or (
+            by_itself = _called(spec) in _BEHIND or (
                 spec.kind == "op" and spec.cls.__name__ in _OPS_BEHIND
             )
             if spec.cls in (layers.Flatten, layers.Reshape):
@@ -354,13 +367,51 @@ class GrowOutputs(Edit):
     def _usable(work: Workspace, head: Entry) -> Entry:
         """Raises where a layer's classes are more than a column in each of its weights."""
         spec = work.spec(head.layer)
-        names = {variable.name for variable in spec.weights}
+        place = _counting_classes(spec)
+        names = {_last_name(variable) for variable in spec.weights}
+        instead = "Put another head in its place with ed.replace"
         if any(variable.shared is not None for variable in spec.weights):
             why = "shares its weights with another layer"
-        elif not names <= {"kernel", "bias"}:
-            why = f"has the weights {', '.join(sorted(names))}"
-        elif (spec.config or {}).get("groups", 1) != 1:
-            why = "is a grouped convolution"
+        elif unknown := names - {*_OF_CLASSES, *_OF_ALL}:
+            why = f"has the weights {', '.join(sorted(unknown))}"
+            if any(name.endswith("_scale") for name in unknown):
+                instead = "Let it get them before ed.quantize"
+        elif place is not None and _config_of(spec, place).get("groups", 1) != 1:
+            why = "is a grouped convolution, in which each class belongs to a group by its number"
+            instead += ", a convolution of one group perhaps"
         else:
             return head
-        raise StructureError(f"'{head.path}' {why}, so it cannot get more classes.")
+        raise StructureError(f"'{head.path}' {why}, so it cannot get more classes. {instead}.")
+
+
+_OF_CLASSES = ("kernel", "bias", "lora_kernel_b")  # the last axis is that of the classes
+_OF_ALL = ("lora_kernel_a",)
+
+
+def _last_name(variable: VariableSpec) -> str:
+    return variable.name.rpartition("/")[2]
+
+
+def _called(spec: LayerSpec) -> type | None:
+    """The class of a layer, or of that of Keras which a wrapper calls for each step."""
+    if spec.cls is not layers.TimeDistributed:
+        return spec.cls
+    inner = (spec.config or {})["layer"]
+    of_keras = str(inner.get("module")).startswith("keras.")
+    return getattr(layers, inner["class_name"], None) if of_keras else None
+
+
+def _counting_classes(spec: LayerSpec) -> Place | None:
+    """Where a layer's configuration has the number of classes; None where it makes none."""
+    argument = _HEADS.get(_called(spec) or object)
+    if argument is None:
+        return None
+    return (argument,) if spec.cls in _HEADS else ("layer", "config", argument)
+
+
+def _config_of(spec: LayerSpec, place: Place) -> Any:
+    """The configuration that a place is in."""
+    config: Any = spec.config or {}
+    for key in place[:-1]:
+        config = config[key]
+    return config

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..compress.activity import activity
-from ..compress.choosing import by_fraction, by_params
+from ..compress.choosing import by_cost, by_fraction
+from ..compress.costs import COSTS, NOUNS
 from ..compress.gradients import gradients
 from ..compress.groups import Channels, Group
 from ..compress.scores import (
@@ -24,7 +25,6 @@ from ..errors import EditError, StructureError, TargetError
 from ..graph.model_graph import LayerId
 from ..names import listed
 from ..targets import Target, is_many, target_text
-from ..views import count_params
 from .base import Edit, Workspace, Writer
 from .channels import check_seed, makers_named, resize
 
@@ -43,12 +43,18 @@ class PruneChannels(Edit):
 
     kind: ClassVar[str] = "prune_channels"
     live: ClassVar[tuple[str, ...]] = ("data",)
-    checks: ClassVar[Mapping[str, str]] = {"drop": "channels", "keep": "channels"}
+    checks: ClassVar[Mapping[str, str]] = {
+        "drop": "channels",
+        "keep": "channels",
+        **dict.fromkeys(("fraction", *COSTS), "share"),
+    }
     target: Target
     drop: Indexes | None = None
     keep: Indexes | None = None
     fraction: float | None = None
     params: float | None = None
+    flops: float | None = None
+    size: float | None = None
     criterion: str | tuple[float, ...] = "l2"
     multiple_of: int = 1
     scope: Scope = "layer"
@@ -60,10 +66,11 @@ class PruneChannels(Edit):
 
     def describe(self) -> str:
         where = target_text(self.target)
-        if self.fraction is not None:
+        if _is_number(self.fraction):
             return f"prune {self.fraction:.0%} of the channels of {where}"
-        if self.params is not None:
-            return f"prune channels of {where} to {self.params:.0%} of the parameters"
+        for name, noun in NOUNS.items():
+            if _is_number(share := getattr(self, name)):
+                return f"prune channels of {where} to {share:.0%} of the {noun}"
         return f"prune channels of {where}"
 
     # -- choosing --------------------------------------------------------------------------------
@@ -84,18 +91,20 @@ class PruneChannels(Edit):
         return replace(self, kept=kept, data=None)
 
     def _check(self) -> None:
-        ways = [n for n in ("drop", "keep", "fraction", "params") if getattr(self, n) is not None]
+        shares = ("fraction", *COSTS)
+        ways = [n for n in ("drop", "keep", *shares) if getattr(self, n) is not None]
         if len(ways) != 1:
             raise EditError(
                 "Say in one way which channels go: drop= or keep= with their numbers, fraction= with "
-                f"the share that goes, or params= with the share of parameters that stays"
+                "the share that goes, or params=, flops= or size= with the share of parameters, "
+                "operations or bytes that stays"
                 f"{', not with ' + ' and '.join(ways) if ways else ''}."
             )
-        for name in ("fraction", "params"):
+        for name in shares:
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 <= value <= 1):
                 raise EditError(f"{name} is a number from 0 to 1, not {value!r:.80}.")
-        if self.fraction == 1 or self.params == 0:
+        if self.fraction == 1 or 0 in [getattr(self, name) for name in COSTS]:
             raise EditError("That would take out all channels: at least one has to stay.")
         if not isinstance(self.criterion, (tuple, list)) and self.criterion not in CRITERIA:
             raise EditError(
@@ -138,11 +147,11 @@ class PruneChannels(Edit):
             together = self.scope == "global"
             return by_fraction(channels, groups, values, fraction, self.multiple_of, together)
 
-        if self.params is None:
-            assert self.fraction is not None
-            return choose(self.fraction)
-        total = count_params(work.graph, work.graph.root)
-        return by_params(channels, total, self.params, choose)
+        for name, cost in COSTS.items():
+            if (share := getattr(self, name)) is not None:
+                return by_cost(channels, groups, values, cost(channels), share, choose)
+        assert self.fraction is not None
+        return choose(self.fraction)
 
     def _numbered(self, channels: Channels, layers: list[LayerId]) -> np.ndarray:
         """The channels that go by the numbers that were given."""

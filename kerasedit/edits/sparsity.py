@@ -36,7 +36,7 @@ class Sparsify(Edit):
     """Sets the smallest weights of layers to zero, and holds them there in training."""
 
     kind: ClassVar[str] = "sparsify"
-    checks: ClassVar[Mapping[str, str]] = {"sparsity": "fraction"}
+    checks: ClassVar[Mapping[str, str]] = {"sparsity": "share"}
     target: Target
     sparsity: float | None = None
     pattern: Pattern = "magnitude"

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..differences.result import Diff, Item, Removed, WeightChange
+from ..differences.result import Compared, Diff, Item, Removed, WeightChange
 from ..errors import EditError
+from ..graph.flops import count_flops
+from ..graph.model_graph import ModelGraph
 from ..names import cut, visible
+from ..views import count_bytes
 from .detail import Reply
 from .rows import make_ghosts
 
@@ -55,8 +58,15 @@ def tell_diff(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     with editor.lock:
         found = editor.diff()
         groups = [_group(editor, found, kind) for kind in _KINDS if getattr(found, kind)]
-        models = {"before": asdict(found.a), "after": asdict(found.b)}
+        models = {
+            "before": _model(found.a, editor.source_graph),
+            "after": _model(found.b, editor.graph),
+        }
         return {"revision": editor.revision, **models, "groups": groups}, []
+
+
+def _model(compared: Compared, graph: ModelGraph) -> dict[str, Any]:
+    return {**asdict(compared), "bytes": count_bytes(graph), "flops": count_flops(graph)}
 
 
 def _group(editor: Editor, diff: Diff, kind: str) -> dict[str, Any]:

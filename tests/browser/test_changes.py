@@ -175,6 +175,7 @@ def test_differences_lead_to_their_rows(lab: Lab) -> None:
     expect(lines("Renamed")).to_contain_text("is now features")
     expect(lines("Other arguments")).to_contain_text("pool_size")
     expect(lines("Trainable flags")).to_have_count(3)
+    expect(widget.get_by_text("Operations for a sample")).to_be_visible()
     lab.screenshots("changes-diff", widget)
 
     # A row that the filter hides, and one inside a folded model.
@@ -364,6 +365,12 @@ def test_channels_are_pruned_with_what_is_tied_to_them(lab: Lab) -> None:
     dialog.get_by_role("combobox", name="Remove first").select_option("random")
     expect(plan).to_contain_text("criterion='random'")
     dialog.get_by_role("combobox", name="Remove first").select_option("l2")
+    dialog.get_by_role("combobox", name="The share is of").select_option("Operations for a sample")
+    dialog.get_by_role("slider", name="Operations for a sample that go").fill("10")
+    expect(plan).to_contain_text("ed.prune_channels('left', flops=0.9)")
+    dialog.get_by_role("combobox", name="The share is of").select_option("Channels")
+    dialog.get_by_role("slider", name="Channels that go").fill("50")
+    expect(plan).to_contain_text("ed.prune_channels('left', fraction=0.5)")
     apply(dialog)
     expect(dialog).to_have_count(0)
     told = "print([ed.model.get_layer(n).bias.shape[0] for n in ('left', 'right')], ed.verify().ok)"

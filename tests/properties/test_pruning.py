@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from keras import layers
 
 from kerasedit import Editor
+from kerasedit.compress.costs import COSTS
+from kerasedit.compress.groups import Channels
 from kerasedit.compress.scores import CRITERIA
+from kerasedit.edits import PruneChannels
 from tests.models import data, out, same
 from tests.properties import families
-from tests.pruning import check_pruned, distinct
+from tests.pruning import check_pruned, costs, distinct, to
 
 SIDE = 4
 
@@ -212,3 +215,26 @@ def test_pruning_is_zeroing_in_every_family(family: str, choice: Any) -> None:
             assert all(np.isfinite(a).all() for a in out(ed.model, x))
             ed.undo()
     assert same(out(ed.model, x), out(model, x))
+
+
+@settings(max_examples=settings().max_examples // 8)
+@given(models(), st.sampled_from(sorted(COSTS)), st.sampled_from(["layer", "global"]), st.data())
+def test_a_share_stays_as_was_known_before_the_cut(
+    model: keras.Model, what: str, scope: Any, choice: Any
+) -> None:
+    share = choice.draw(st.sampled_from([0.5, 0.7, 0.9]))
+    ed = Editor(model)
+    plan = ed.preview.prune_channels("**", scope=scope, **to(what, share))
+    if not plan.ok:
+        (problem,) = plan.errors
+        assert "Name more layers" in problem or "names no layer" in problem
+        return
+    total, left = costs(plan)[what]
+    assert left <= share * total
+    ed.prune_channels("**", scope=scope, **to(what, share))
+    edit = ed.history[-1]
+    assert isinstance(edit, PruneChannels)
+    ed.undo()
+    channels = Channels(ed.graph)
+    cost = COSTS[what](channels)
+    assert (cost.total, cost.left(edit._gone(channels))) == (total, left)

@@ -206,6 +206,7 @@ EDITS: dict[str, Callable[[Editor], Any]] = {
     "grow_outputs": lambda ed: ed.grow_outputs(3, seed=5),
     "grow_outputs by any seed": lambda ed: ed.grow_outputs(1),
     "fold_batchnorm": lambda ed: ed.fold_batchnorm(),
+    "recalibrate_batchnorm": lambda ed: ed.recalibrate_batchnorm(data(9, 4)),
     "quantize": lambda ed: ed.quantize("int8"),
     "quantize by blocks": lambda ed: ed.quantize(
         config=keras.quantizers.Int4QuantizationConfig(block_size=4), filters=["a", "c"]

@@ -340,6 +340,89 @@ def several() -> keras.Model:
     return scramble(keras.Model(x, {"left": one, "right": two}))
 
 
+def headed(head: Any, *shape: int, behind: Any = None) -> keras.Model:
+    x = keras.Input(shape)
+    h = head(layers.Dense(4, activation="relu", name="a")(x))
+    return scramble(keras.Model(x, h if behind is None else behind(h)))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: layers.Dense(3, name="inside"), (5, 4)),
+        (lambda: layers.Dense(3, use_bias=False, activation="sigmoid", name="inside"), (5, 2, 4)),
+        (lambda: layers.Conv1D(3, 2, name="inside"), (5, 6, 4)),
+    ],
+    ids=["dense", "sigmoid", "convolution"],
+)
+def test_a_head_for_each_step(make: Any, shape: tuple[int, ...]) -> None:
+    source, x = headed(layers.TimeDistributed(make(), name="head"), *shape), data(2, *shape)
+    ed = Editor(source).grow_outputs(2, seed=1)
+    plan = Editor(source).preview.grow_outputs(2, seed=1)
+    assert plan.params_after == ed.model.count_params()
+    head = ed.model.get_layer("head")
+    assert ed.model.output_shape == (*source.output_shape[:-1], 5)
+    before = source.get_layer("head").get_weights()
+    assert same([w[..., :3] for w in head.get_weights()], before)
+    assert np.abs(head.get_weights()[0][..., 3:]).min() > 0
+    np.testing.assert_allclose(out(ed.model, x)[0][..., :3], out(source, x)[0], rtol=1e-5)
+    again = Recipe.from_json(ed.recipe().to_json()).apply(source)
+    assert same(again.model.get_weights(), ed.model.get_weights())
+
+
+def test_behind_a_head_for_each_step() -> None:
+    each = layers.TimeDistributed
+    source = headed(layers.Dense(3, name="head"), 5, 4, behind=each(layers.Softmax()))
+    assert Editor(source).grow_outputs(2).model.output_shape == (None, 5, 5)
+    source = headed(
+        layers.Dense(3, name="head"), 5, 4, behind=each(layers.UnitNormalization(), name="u")
+    )
+    match = "here is 'u' .TimeDistributed.. .* ed.replace"
+    refused(Editor(source), StructureError, match, lambda ed: ed.grow_outputs(2))
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_head_with_lora(rank: int) -> None:
+    """The small kernels go on: of the classes that are new, nothing has been learned by them."""
+    source = classifier("linear", rank)
+    head = source.get_layer("head")
+    head.enable_lora(2)
+    head.lora_kernel_b.assign(data(*head.lora_kernel_b.shape))
+    x = data(2, *[6] * rank, 4)
+    ed = Editor(source).grow_outputs(2)
+    grown = ed.model.get_layer("head")
+    assert same(grown.lora_kernel_a, head.lora_kernel_a)
+    assert same(array(grown.lora_kernel_b)[..., :3], array(head.lora_kernel_b))
+    assert not array(grown.lora_kernel_b)[..., 3:].any()
+    assert same(array(grown.bias)[:3], array(head.bias))
+    assert [w.path.split("/")[-1] for w in grown.trainable_weights] == [
+        w.path.split("/")[-1] for w in head.trainable_weights
+    ]
+    np.testing.assert_allclose(out(ed.model, x)[0][..., :3], out(source, x)[0], rtol=1e-5)
+    ed.model.compile("sgd", "mse")
+    ed.model.fit(x, out(ed.model, x)[0] + 1, verbose=0)
+    assert ed.verify()
+
+
+def test_heads_that_cannot_get_classes() -> None:
+    grouped = headed(layers.Conv1D(4, 2, groups=2, name="head"), 6, 4)
+    match = "'head' is a grouped convolution, .* Put another head in its place with ed.replace"
+    ed = Editor(grouped)
+    refused(ed, StructureError, match, lambda ed: ed.grow_outputs(1))
+    ed.replace("head", layers.Conv1D(4, 2, name="head")).grow_outputs(1)  # as it says
+    assert ed.model.output_shape == (None, 5, 5)
+    each = headed(layers.TimeDistributed(layers.Conv1D(4, 2, groups=2), name="head"), 5, 6, 4)
+    refused(Editor(each), StructureError, match, lambda ed: ed.grow_outputs(1))
+
+
+@pytest.mark.tensorflow
+def test_a_quantized_head_cannot_get_classes() -> None:
+    ed = Editor(headed(layers.Dense(3, name="head"), 4)).quantize("int8", target="head")
+    match = "'head' has the weights kernel_scale, .* before ed.quantize"
+    refused(ed, StructureError, match, lambda ed: ed.grow_outputs(1))
+    assert ed.undo().grow_outputs(1).quantize("int8").model.output_shape == (None, 4)
+
+
 def test_which_output() -> None:
     for output in ("right", 1, "two"):
         ed = Editor(several()).grow_outputs(2, output)
@@ -374,12 +457,6 @@ def by_groups() -> keras.Model:
     return scramble(keras.Sequential(stack))
 
 
-def tuned() -> keras.Model:
-    model = classifier()
-    model.get_layer("head").enable_lora(2)
-    return model
-
-
 @pytest.mark.parametrize(
     ("make", "output", "match"),
     [
@@ -387,7 +464,6 @@ def tuned() -> keras.Model:
         (called_twice, 0, "'head' is called 2 times"),
         (no_head, None, "at the end of the model; here is 'n' .BatchNormalization."),
         (by_groups, None, "'head' is a grouped convolution"),
-        (tuned, None, "'head' has the weights bias, kernel, lora_kernel_a"),
     ],
 )
 def test_where_no_classes_can_be_added(make: Any, output: Any, match: str) -> None:

@@ -423,17 +423,6 @@ def test_multiples() -> None:
     assert ed.model.get_layer("b").filters == 4
 
 
-@pytest.mark.parametrize("scope", ["layer", "global"])
-def test_to_a_share_of_the_parameters(scope: Any) -> None:
-    make, batch = ZOO["residual"]
-    source = make()
-    ed = Editor(source).prune_channels("**", params=0.5, scope=scope)
-    assert 0.3 * source.count_params() < ed.model.count_params() <= 0.5 * source.count_params()
-    check_pruned(source, ed.model, batch())
-    with pytest.raises(EditError, match=r"Only .* parameters can go"):
-        ed.prune_channels("in1", params=0.1)
-
-
 def test_no_layer_is_left_without_channels() -> None:
     """All channels of a branch come first: one stays."""
     first = [0, 0, 0, 1, 9, 9, 9, 9]

@@ -124,6 +124,7 @@ EDITS: dict[str, tuple[str, Callable[[Editor], Any]]] = {
         "cnn", lambda ed: ed.prune_channels("block[12]_conv", fraction=0.5, criterion="l1"),
     ),
     "quantize": ("chain", lambda ed: ed.quantize("int8", "[ab]")),
+    "recalibrate_batchnorm": ("cnn", lambda ed: ed.recalibrate_batchnorm(data(9, 8, 8, 3))),
     "reinitialize": ("cnn", lambda ed: ed.reinitialize("block2_*")),
     "remove": ("fork", lambda ed: ed.remove("add", keep="b")),
     "remove_output": ("dicts", lambda ed: ed.remove_output("low")),

@@ -136,6 +136,22 @@ def test_differences_by_kind_and_where_they_are(ed: Editor) -> None:
     assert told["after"]["params"] == ed.model.count_params()
 
 
+def test_sizes_and_operations_of_both_are_told(ed: Editor) -> None:
+    same = ask(ed, query="diff")
+    assert {**same["before"], "title": ""} == {**same["after"], "title": ""}
+    plan = ed.preview.prune_channels("hidden", fraction=0.5)
+    ed.prune_channels("hidden", fraction=0.5)
+    told = ask(ed, query="diff")
+    assert told["before"] == same["before"]
+    for name, before, after in (
+        ("params", plan.params_before, plan.params_after),
+        ("bytes", plan.bytes_before, plan.bytes_after),
+        ("flops", plan.flops_before, plan.flops_after),
+    ):
+        assert (told["before"][name], told["after"][name]) == (before, after)
+        assert after is not None and before is not None and after < before
+
+
 def test_of_many_differences_some_are_told_and_all_counted() -> None:
     chain = [layers.Dense(1, name=f"d{i}") for i in range(MAX_ITEMS + 5)]
     ed = Editor(keras.Sequential([keras.Input((1,)), *chain])).freeze("**")

@@ -60,6 +60,17 @@ def test_a_plan_tells_sizes_and_operations(ed: Editor) -> None:
     assert [w.shape for w in ed.model.get_layer("side").weights] == [(3, 3, 4, 4), (4,)]
 
 
+@pytest.mark.parametrize("what", ["params", "flops", "size"])
+def test_a_share_that_stays_of_the_whole_model(ed: Editor, what: str) -> None:
+    edit = {"edit": "prune_channels", "target": ["stem"], what: 0.75, "scope": "global"}
+    plan = ask(ed, revision=0, preview=edit)["plan"]
+    name = {"params": "params", "flops": "flops", "size": "bytes"}[what]
+    assert plan["ok"] and plan[f"{name}_after"] <= 0.75 * plan[f"{name}_before"]
+    plan = ask(ed, revision=0, preview={**edit, what: 0.01})["plan"]
+    assert not plan["ok"] and "Name more layers" in plan["errors"][0]
+    assert "must be a number" in str(ask(ed, revision=0, preview={**edit, what: "all"}))
+
+
 def test_what_is_told_of_a_large_model_is_cut() -> None:
     chain = [layers.Dense(4, name=f"d{n}") for n in range(40)]
     ed = Editor(keras.Sequential([keras.Input((4,)), *chain]))

@@ -146,7 +146,11 @@ export type Edit = (
   | {
       edit: "prune_channels";
       target: string | string[];
-      fraction: number;
+      /** The share of the channels that goes; or one that stays, of what the name says. */
+      fraction?: number;
+      params?: number;
+      flops?: number;
+      size?: number;
       criterion: Criterion;
       multiple_of: number;
       scope: "layer" | "global";
@@ -277,6 +281,9 @@ export interface Differences {
 interface Compared {
   params: number;
   trainable: number;
+  bytes: number;
+  /** Null where they are not known. */
+  flops: number | null;
 }
 
 export interface DiffGroup {

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
-import { count, difference, plural } from "../../shared/src/format";
+import { bytes, count, difference, operations, plural, share } from "../../shared/src/format";
 import type { Changes, DiffGroup, Differences as Diff } from "../../shared/src/protocol";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
@@ -161,9 +161,13 @@ function Differences({ store }: { store: Store }) {
   return (
     <>
       {old && <Old what="These differences" again={again} />}
-      <p>
-        <Figure name="Parameters" before={before.params} after={after.params} />{" "}
+      <p class="ke-totals">
+        <Figure name="Parameters" before={before.params} after={after.params} />
         <Figure name="Trainable" before={before.trainable} after={after.trainable} />
+        <Figure name="Memory" before={before.bytes} after={after.bytes} show={bytes} />
+        {before.flops !== null && after.flops !== null && (
+          <Figure name="Operations for a sample" before={before.flops} after={after.flops} show={operations} />
+        )}
       </p>
       {groups.length === 0 ? (
         <p class="ke-dim">Nothing differs from the source.</p>
@@ -178,11 +182,20 @@ function Differences({ store }: { store: Store }) {
   );
 }
 
-function Figure({ name, before, after }: { name: string; before: number; after: number }) {
+interface FigureProps {
+  name: string;
+  before: number;
+  after: number;
+  /** How a number is told; then the change is told in percent. */
+  show?: (value: number) => string;
+}
+
+function Figure({ name, before, after, show = count }: FigureProps) {
+  const change = show === count || before === after ? difference(before, after) : share(before, after);
   return (
     <span class="ke-total">
-      {name} {before !== after && `${count(before)} → `}
-      <strong>{count(after)}</strong> ({difference(before, after)})
+      {name} {before !== after && `${show(before)} → `}
+      <strong>{show(after)}</strong> ({change})
     </span>
   );
 }

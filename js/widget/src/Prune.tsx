@@ -21,9 +21,19 @@ const CRITERIA: Record<Criterion, string> = {
   random: "any, by chance",
 };
 
+type Less = "fraction" | "params" | "flops" | "size";
+
+const LESS: Record<Less, string> = {
+  fraction: "Channels",
+  params: "Parameters of the model",
+  flops: "Operations for a sample",
+  size: "Bytes of the model",
+};
+
 /** Channels of layers are taken out, and with them all that is tied to them. */
 export function Prune({ store, task }: { store: Store; task: PruneTask }) {
   const [percent, setPercent] = useState(25);
+  const [less, setLess] = useState<Less>("fraction");
   const [criterion, setCriterion] = useState<Criterion>("l2");
   const [multiple, setMultiple] = useState("1");
   const [scope, setScope] = useState<"layer" | "global">("layer");
@@ -39,7 +49,7 @@ export function Prune({ store, task }: { store: Store; task: PruneTask }) {
     ? {
         edit: "prune_channels",
         target: task.paths ?? task.path,
-        fraction: percent / 100,
+        [less]: (less === "fraction" ? percent : 100 - percent) / 100,
         criterion,
         multiple_of: Number(multiple),
         scope,
@@ -67,7 +77,7 @@ export function Prune({ store, task }: { store: Store; task: PruneTask }) {
       </div>
       <div class="ke-dialog-main">
         <div class="ke-choice">
-          <label for={id}>Channels that go</label>
+          <label for={id}>{LESS[less]} that go</label>
           <div class="ke-slider">
             <input
               id={id}
@@ -80,10 +90,11 @@ export function Prune({ store, task }: { store: Store; task: PruneTask }) {
               onInput={(event) => setPercent(event.currentTarget.valueAsNumber)}
             />
             <output for={id}>
-              {percent} %{one && ` of ${count(one.channels)}`}
+              {percent} %{one && less === "fraction" && ` of ${count(one.channels)}`}
             </output>
           </div>
         </div>
+        <Choice label="The share is of" value={less} options={LESS} onChange={setLess} />
         <Choice label="Remove first" value={criterion} options={CRITERIA} onChange={setCriterion} />
         {groups.length > 1 && (
           <Choice

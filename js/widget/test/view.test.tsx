@@ -306,6 +306,30 @@ describe("a row that comes by in fast scrolling", () => {
   });
 });
 
+describe("what differs from the source", () => {
+  const before = { params: 4000, trainable: 4000, bytes: 16000, flops: 8000 };
+
+  it.each([
+    [4000, "Operations for a sample 8 k → 4 k (\u221250 %)"],
+    [8000, "Operations for a sample 8 k (no change)"],
+    [null, ""],
+  ])("is told in sizes and operations, where these are known: %s", async (flops, text) => {
+    const diff = { before, after: { params: 1000, trainable: 1000, bytes: 4000, flops }, groups: [] };
+    const { page } = await show([row("a")], { diff });
+    const read = (text: string) => [...page.querySelectorAll("button")].find((one) => one.textContent === text) as HTMLElement;
+    await click(read("Changes"));
+    await click(read("Differences"));
+    await pass(1000);
+    const told = [...page.querySelectorAll("[role=tabpanel] .ke-total")].map((one) => one.textContent);
+    expect(told).toEqual([
+      "Parameters 4,000 → 1,000 (\u22123,000)",
+      "Trainable 4,000 → 1,000 (\u22123,000)",
+      "Memory 15.6 KiB → 3.91 KiB (\u221275 %)",
+      ...(text ? [text] : []),
+    ]);
+  });
+});
+
 describe("what an ablation found", () => {
   const scores = { label: "accuracy lost", values: { a: 0.75, b: -0.25 } };
   const cells = (page: HTMLElement) =>
@@ -380,6 +404,23 @@ describe("channels to be pruned", () => {
     await pass(300);
     const edit = { edit: "prune_channels", target: "a", fraction: 0.5, criterion: "l2", multiple_of: 4, scope: "layer" };
     expect(asked.at(-1)).toEqual(edit);
+
+    // Of all but the channels, it is told what stays.
+    const choices = [...dialog.querySelectorAll("select")];
+    const less = choices.find((one) => one.parentElement?.textContent.startsWith("The share is of")) as HTMLSelectElement;
+    const choose = (value: string) =>
+      act(() => {
+        less.value = value;
+        less.dispatchEvent(new Event("change", { bubbles: true }));
+      });
+    await choose("flops");
+    await type(dialog.querySelector("input[type=range]") as HTMLElement, "30");
+    await pass(300);
+    expect(dialog.textContent).toContain("Operations for a sample that go");
+    expect(asked.at(-1)).toEqual({ edit: "prune_channels", target: "a", flops: 0.7, criterion: "l2", multiple_of: 4, scope: "layer" });
+    await choose("fraction");
+    await type(dialog.querySelector("input[type=range]") as HTMLElement, "50");
+    await pass(300);
     await act(() => void dialog.querySelector("form")?.dispatchEvent(new Event("submit", { bubbles: true, cancelable: true })));
     await pass();
     expect(done).toEqual([{ edit }]);
