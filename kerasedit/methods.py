@@ -627,7 +627,7 @@ class EditMethods(ABC, Generic[Result]):
                 numbers,
                 _number(multiple_of),
                 scope,
-                seed,
+                _number(seed),
                 expect,
                 outputs,
                 (data, None) if hasattr(data, "shape") or isinstance(data, Mapping) else data,

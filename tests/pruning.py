@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 from kerasedit import Editor
@@ -21,7 +22,7 @@ def distinct(model: keras.Model, seed: int = 0) -> keras.Model:
         if "int" in str(weight.dtype):
             continue
         size = int(np.prod(weight.shape))
-        values = (np.arange(size) + 0.37) / size - 0.5
+        values = _spread(size)
         if len(weight.shape) > 1:  # so that what goes in reaches what comes out
             fan = np.prod(weight.shape[:-2] if id(weight) in single else weight.shape[:-1])
             values *= 2 * (6 / fan) ** 0.5
@@ -29,6 +30,16 @@ def distinct(model: keras.Model, seed: int = 0) -> keras.Model:
             values += 1.0
         weight.assign(random.permutation(values).reshape(weight.shape).astype("float32"))
     return model
+
+
+def _spread(size: int) -> np.ndarray:
+    """Numbers about zero no two of which are the same, also when multiplied and rounded to floats."""
+    if size < 2**22:
+        return (np.arange(size) + 0.37) / size - 0.5
+    # So many floats are only where they lie closer: each second one from a number on, of both signs.
+    first = np.float32(0.06).view(np.int32)
+    values = (first + 2 * np.arange((size + 1) // 2, dtype=np.int32)).view(np.float32)
+    return np.concatenate([values, -values])[:size].astype(np.float64)
 
 
 def _of_single_channels(model: Any) -> list[int]:
@@ -426,3 +437,11 @@ def raw_products(x: Any) -> Any:
     c, d, e = ops.split(layers.Dense(7, name="parts")(y), [2, 4], axis=-1)
     y = ops.concatenate([layers.Dense(3, name="c")(c), e, layers.Dense(3, name="d")(d)], axis=-1)
     return layers.Dense(2, name="top")(ops.mean(y, axis=1))
+
+
+# With JAX, Keras has no attention whose values have a size of their own, and no stack of cells.
+_ONLY_TENSORFLOW = ("heads", "stacked_cells")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.tensorflow if name in _ONLY_TENSORFLOW else ())
+    for name in ZOO
+]

@@ -488,6 +488,19 @@ def _merge(view: CallView) -> Sequence[Labels]:
     return [_broadcast(view, view.labels, view.shapes)]
 
 
+@_for("Dot")
+def _dot(view: CallView) -> Sequence[Labels]:
+    a, b = view.labels
+    axes = view.config["axes"]
+    i, j = (axes, axes) if isinstance(axes, int) else axes
+    over = _summed(view, a[i], b[j])
+    if view.config.get("normalize"):
+        view.mixes(over)
+    rest = [each for n, each in enumerate(a) if n not in (0, i % len(a))]
+    rest += [each for n, each in enumerate(b) if n not in (0, j % len(b))]
+    return [(a[0], *(rest or [_positions(view)]))]
+
+
 @_for("Concatenate")
 def _concatenate(view: CallView) -> Sequence[Labels]:
     return [_joined(view, view.config.get("axis", -1))]

@@ -86,7 +86,9 @@ def test_a_filter_that_finds_nothing(shown: tuple[Lab, Locator]) -> None:
     lab, widget = shown
     box = widget.get_by_role("searchbox", name="Filter layers")
     box.fill("nothing of that name")
-    expect(widget.get_by_text("No layer matches the filter: all of its words have to fit.")).to_be_visible()
+    expect(
+        widget.get_by_text("No layer matches the filter: all of its words have to fit.")
+    ).to_be_visible()
     check(lab, "nothing found")
     box.fill("")
 

@@ -10,24 +10,16 @@ import pytest
 
 from kerasedit import Editor
 from kerasedit.compress.groups import Channels
-from tests.models import data
-from tests.pruning import distinct
 
-from .applications import SIZES, all_names
-from .test_pruning import normalised
+from .applications import all_names
+from .pruning import make
 
 SOME = ("MobileNetV3Small",)
 OTHERS = [name for name in all_names() if name not in SOME]
 
 
 def check(name: str) -> None:
-    size = SIZES.get(name, 32)
-    build = getattr(keras.applications, name)
-    options = {"weights": None, "classes": 10, "classifier_activation": None}
-    x = 60 * data(8, size, size, 3) + 128  # some models scale pictures themselves
-    made = distinct(build(input_shape=(size, size, 3), **options))
-    # A Normalization takes in weights that it is given only when it is made anew.
-    source = normalised(Editor(made).model, x)
+    source, x = make(name)
     expected = np.asarray(source(x))
     ed = Editor(source)
     norms = [v for v in ed.layers if v.class_name == "BatchNormalization"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -12,8 +14,10 @@ from keras import layers
 from kerasedit import Editor
 from kerasedit.compress.costs import COSTS
 from kerasedit.compress.groups import Channels
+from kerasedit.compress.scores import CRITERIA
 from kerasedit.edits import PruneChannels
 from tests.models import data, out, same
+from tests.properties import families
 from tests.pruning import check_pruned, costs, distinct, to
 
 SIDE = 4
@@ -170,6 +174,46 @@ def test_pruning_is_zeroing(model: keras.Model, choice: Any) -> None:
     x = data(2, SIDE, SIDE, 3)
     check_pruned(model, ed.model, x)
     ed.undo(len(some))
+    assert same(out(ed.model, x), out(model, x))
+
+
+def class_of(member: Any) -> str:
+    return member.class_name
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+@settings(max_examples=max(1, settings().max_examples // 33))
+@given(st.data())
+def test_pruning_is_zeroing_in_every_family(family: str, choice: Any) -> None:
+    """By every criterion: all groups at once, and what a normalization mixes by itself."""
+    model = choice.draw(families.models(family))
+    x = data(4, *families.FAMILIES[family][0])
+    y = out(model, x)[0] + 1.0
+    model.compile("sgd", "mse", run_eagerly=True)
+    ed = Editor(model)
+    for criterion in choice.draw(st.permutations(CRITERIA))[:2]:
+        groups = [g for g in ed.channel_groups() if g.prunable and g.channels > 1]
+        if criterion == "bn_scale":
+            groups = [g for g in groups if "BatchNormalization" in map(class_of, g.members)]
+        options = {
+            "fraction": choice.draw(st.sampled_from([0.2, 0.5, 0.9])),
+            "scope": choice.draw(st.sampled_from(["layer", "global"])),
+            "criterion": criterion,
+            "data": (x, y) if criterion in ("activation", "taylor") else None,
+            "seed": 0 if criterion == "random" else None,
+        }
+        exact = [g.path for g in groups if not g.mixed]
+        if exact:
+            ed.prune_channels(exact, **options)
+            if ed.model.count_params() < model.count_params():
+                check_pruned(model, ed.model, x)
+            ed.undo()
+        mixed = [g.path for g in groups if g.mixed]
+        if mixed:
+            ed.prune_channels(mixed, **options)
+            assert ed.model.count_params() < model.count_params()
+            assert all(np.isfinite(a).all() for a in out(ed.model, x))
+            ed.undo()
     assert same(out(ed.model, x), out(model, x))
 
 

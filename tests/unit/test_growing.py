@@ -15,7 +15,7 @@ from kerasedit.edits import GrowChannels, GrowOutputs
 from tests import models
 from tests.models import data, fingerprint, out, refused, same, scramble
 from tests.pages import check_page
-from tests.pruning import ZOO, distinct
+from tests.pruning import NAMES, ZOO, distinct
 
 
 def close(found: Any, wanted: Any, tolerance: float = 2e-5) -> None:
@@ -32,7 +32,7 @@ def array(variable: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("init", ["function_preserving", "random"])
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_comes_out_stays(name: str, init: Any) -> None:
     """Of models of all kinds, with every group grown by some channels and then by many."""
     make, batch = ZOO[name]

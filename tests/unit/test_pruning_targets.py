@@ -16,7 +16,7 @@ from kerasedit.compress.groups import Channels
 from kerasedit.edits import PruneChannels
 from tests import models
 from tests.models import fingerprint, refused, same
-from tests.pruning import ZOO, check_pruned, costs, distinct, to
+from tests.pruning import NAMES, ZOO, check_pruned, costs, distinct, to
 
 
 def mixed() -> keras.Model:
@@ -30,7 +30,7 @@ def mixed() -> keras.Model:
 # -- what would be left ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_left_is_known_before_the_cut(name: str) -> None:
     """Of a cut by chance, to the last operation, whatever the layers are."""
     ed = Editor(ZOO[name][0]())
