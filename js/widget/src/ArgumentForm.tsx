@@ -162,7 +162,7 @@ function Text({ id, param, value, described, invalid, instead, onChange, onLeave
       aria-required={param.required}
       aria-invalid={invalid}
       aria-describedby={described}
-      placeholder={param.required ? "" : showArgument(param)}
+      placeholder={param.required ? "" : param.name === "name" ? "chosen automatically" : showArgument(param)}
       spellcheck={false}
       autocomplete="off"
       value={typeof value === "string" ? value : ""}

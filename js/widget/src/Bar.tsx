@@ -28,6 +28,12 @@ export function Bar({ store }: { store: Store }) {
         <h2 class="ke-model-name" dir="auto" title={info ? `${info.name} (${info.class_name})` : undefined}>
           {info?.name}
         </h2>
+        {/* The message that says so may be below the window. */}
+        {dead && (
+          <span class="ke-mark ke-mark-changed" aria-hidden="true">
+            not live
+          </span>
+        )}
         <Totals store={store} />
         <div class="ke-group">
           <Button
