@@ -9,6 +9,24 @@ from collections.abc import Iterator
 from typing import Any
 
 
+class _Frozen:
+    """Whether objects are frozen, and by whom: what somebody else froze must stay so.
+
+    Python counts them one by one, of which there may be millions: what was found once is believed.
+    """
+
+    ours = False
+    theirs = False
+
+    def __bool__(self) -> bool:
+        if not (self.ours or self.theirs):
+            self.theirs = gc.get_freeze_count() > 0
+        return self.ours or self.theirs
+
+
+_frozen = _Frozen()
+
+
 @contextlib.contextmanager
 def put_off() -> Iterator[None]:
     """No search for garbage inside: a model in the making is many objects and no garbage.
@@ -22,7 +40,7 @@ def put_off() -> Iterator[None]:
         yield
     finally:
         if searching:
-            if not gc.get_freeze_count():  # what somebody else froze must stay so
+            if not _frozen:
                 # What was made counts as old, or the next object made would have all of it searched.
                 gc.freeze()
                 gc.unfreeze()
@@ -36,14 +54,16 @@ def of_new_objects() -> Iterator[None]:
     Keras searches once for each weight that it quantizes: all objects of a notebook, a third of a
     second each time.
     """
-    theirs = gc.get_freeze_count()  # what somebody else froze must stay so
-    if not theirs:
-        gc.freeze()
+    if _frozen:
+        yield
+        return
+    gc.freeze()
+    _frozen.ours = True
     try:
         yield
     finally:
-        if not theirs:
-            gc.unfreeze()
+        _frozen.ours = False
+        gc.unfreeze()
 
 
 class GivenUp:

@@ -20,7 +20,7 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 from keras import layers, ops
 
-from kerasedit import EditError, Editor, Recipe
+from kerasedit import EditError, Editor, Recipe, garbage
 from kerasedit.graph.model_graph import ModelGraph, Ref, map_refs
 from tests.models import fingerprint, same, state_of
 
@@ -955,6 +955,7 @@ def only_new_objects() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+    garbage._frozen.theirs = False
 
 
 @pytest.mark.timeout(14400)  # `make test-all` makes 10,000

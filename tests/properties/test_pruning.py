@@ -182,7 +182,7 @@ def class_of(member: Any) -> str:
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
-@settings(max_examples=max(1, settings().max_examples // 33))
+@settings(max_examples=max(1, settings().max_examples // 50))
 @given(st.data())
 def test_pruning_is_zeroing_in_every_family(family: str, choice: Any) -> None:
     """By every criterion: all groups at once, and what a normalization mixes by itself."""
