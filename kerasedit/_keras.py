@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import io
 import random
 import struct
 import sys
@@ -32,6 +31,7 @@ from keras.src.utils.tracking import DotNotTrackScope
 
 from .errors import EditError
 from .graph.model_graph import map_leaves
+from .modelfiles.windows import Window
 
 # What `keras.Model(inputs, outputs)` gives is of a class that is not exported.
 PLAIN_MODELS = (keras.Sequential, Functional)
@@ -1039,7 +1039,7 @@ def _weights_in(archive: zipfile.ZipFile, file: Path) -> Any:
     return saving_lib.H5IOStore(name, SimpleNamespace(open=lambda *_: member))
 
 
-class _Member(io.RawIOBase):
+class _Member(Window):
     """A file in an archive, not compressed, at its place there.
 
     Python's own way back in such a file is to read it again from its start.
@@ -1048,33 +1048,19 @@ class _Member(io.RawIOBase):
     def __init__(self, info: zipfile.ZipInfo, file: Path) -> None:
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"'{info.filename}' is compressed")
-        self._file = open(file, "rb")  # noqa: SIM115, closed with this one
-        self._file.seek(info.header_offset + 26)
-        name, extra = struct.unpack("<HH", self._file.read(4))
-        self._start = info.header_offset + 30 + name + extra
-        self._size = info.file_size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
+        stream = open(file, "rb")  # noqa: SIM115, closed with this one
+        stream.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", stream.read(4))
+        super().__init__(stream, info.header_offset + 30 + name + extra, info.file_size)
 
     def readinto(self, buffer: Any) -> int:
-        wanted = memoryview(buffer)[: max(0, self._size - self._at)]
-        self._file.seek(self._start + self._at)
-        if self._file.readinto(wanted) != len(wanted):
-            raise EOFError(f"'{self._file.name}' is shorter than it was")
-        self._at += len(wanted)
-        return len(wanted)
+        wanted = min(len(buffer), max(0, self.size - self.tell()))
+        if super().readinto(buffer) != wanted:
+            raise EOFError(f"'{self.file.name}' is shorter than it was")
+        return wanted
 
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
         super().close()
 
 

@@ -11,7 +11,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,34 @@ def write_section(title: str, lines: list[str]) -> None:
     for name in sorted(found):
         page += f"\n## {name}\n{found[name].rstrip()}\n"
     TABLE.write_text(page)
+
+
+def write_row(title: str, head: list[str], name: str, told: str) -> None:
+    """Puts the row of a model into a section of the page, where those of others stay."""
+    known = dict(re.findall(r"^\| (\w+) (\|.*)$", read_sections().get(title, ""), re.M))
+    known[name] = told
+    names = all_names()
+    rows = [f"| {name} {known[name]}" for name in names if name in known]
+    left = [name for name in names if name not in known]
+    not_run = textwrap.wrap(f"Not run: {', '.join(left)}.", 98) if left else []
+    write_section(title, [*head, *rows, "", *not_run])
+
+
+def tell_rows(
+    names: list[str],
+    check: Callable[[str], Any],
+    apart: Callable[[str], Any],
+    record: Callable[[Any], None],
+) -> None:
+    """Prints the rows of some models, or checks each of all apart and records it."""
+    if names:
+        for name in names:
+            print(json.dumps(asdict(check(name))))
+        return
+    for name in all_names():
+        row = apart(name)
+        print(row, flush=True)
+        record(row)
 
 
 def table(rows: list[Row]) -> list[str]:

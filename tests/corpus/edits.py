@@ -7,16 +7,13 @@ without names it checks all of them, each in a process of its own, and writes `d
 from __future__ import annotations
 
 import contextlib
-import json
 import random
-import re
 import sys
 import tempfile
-import textwrap
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +24,28 @@ from keras import layers
 import kerasedit
 from tests.models import fingerprint, out, same, scramble
 
-from .applications import all_names, make, read_sections, run_apart, write_section
+from .applications import make, run_apart, tell_rows, write_row
 from .wires import Wires, at_rest
 
 SECTION = "Edited"  # of the page
 MERGES = (layers.Add, layers.Concatenate, layers.Multiply)
 ACTIVATIONS = (layers.Activation, layers.ReLU)
+HEAD = [
+    "Edited by one editor; what the copy puts out is compared with the source's own layers,",
+    "called one by one along its `get_config()`, in which the same edit was made by hand.",
+    "",
+    "- *removed*: the kinds of layers and raw ops of which one was taken out. *sliced*: only with",
+    "  weights of other layers cut to fit. *refused*: of those tried, none can go; each was refused",
+    "  with the name of the layer that stands against it, and the model really cannot be computed.",
+    "- *edits*: with these, a Dropout and a BatchNormalization after random layers, a layer on one",
+    "  input of a merge, every activation replaced, another head, one half frozen: after each, the",
+    "  outputs equal to the bit, weights of untouched layers too; saved and loaded; and taken back,",
+    "  after which `predict` gives the source's bits.",
+    "",
+    "| model | removed | sliced | refused | edits | outputs |",
+    "| --- | --- | --- | --- | ---: | --- |",
+]
+"""What stands above the rows."""
 
 
 @dataclass(frozen=True)
@@ -353,47 +366,10 @@ def check_edits_apart(name: str) -> EditRow:
 
 def record(row: EditRow) -> None:
     """Puts the row of a model into the page of the documentation, where those of others stay."""
-    known = dict(re.findall(r"^\| (\w+) (\|.*)$", read_sections().get(SECTION, ""), re.M))
     kinds = " | ".join(", ".join(k) or "none" for k in (row.removed, row.sliced, row.refused))
     verdict = f"**differ**: {row.faults[0]}" if row.faults else "identical"
-    known[row.name] = f"| {kinds} | {row.edits} | {verdict} |"
-    write_section(SECTION, table(known))
-
-
-def table(known: dict[str, str]) -> list[str]:
-    """The section of the documentation, of what is told of each model."""
-    lines = [
-        "Edited by one editor; what the copy puts out is compared with the source's own layers,",
-        "called one by one along its `get_config()`, in which the same edit was made by hand.",
-        "",
-        "- *removed*: the kinds of layers and raw ops of which one was taken out. *sliced*: only with",
-        "  weights of other layers cut to fit. *refused*: of those tried, none can go; each was refused",
-        "  with the name of the layer that stands against it, and the model really cannot be computed.",
-        "- *edits*: with these, a Dropout and a BatchNormalization after random layers, a layer on one",
-        "  input of a merge, every activation replaced, another head, one half frozen: after each, the",
-        "  outputs equal to the bit, weights of untouched layers too; saved and loaded; and taken back,",
-        "  after which `predict` gives the source's bits.",
-        "",
-        "| model | removed | sliced | refused | edits | outputs |",
-        "| --- | --- | --- | --- | ---: | --- |",
-    ]
-    names = all_names()
-    lines += [f"| {name} {known[name]}" for name in names if name in known]
-    left = [name for name in names if name not in known]
-    told = textwrap.wrap(f"Not run: {', '.join(left)}.", 98) if left else []
-    return [*lines, "", *told]
-
-
-def main(names: list[str]) -> None:
-    if names:
-        for name in names:
-            print(json.dumps(asdict(check_edits(name, each=True))))
-        return
-    for name in all_names():
-        row = check_edits_apart(name)
-        print(row, flush=True)
-        record(row)
+    write_row(SECTION, HEAD, row.name, f"| {kinds} | {row.edits} | {verdict} |")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    tell_rows(sys.argv[1:], lambda name: check_edits(name, each=True), check_edits_apart, record)

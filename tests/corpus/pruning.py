@@ -6,14 +6,11 @@ all of them, each in a process of its own, and writes `docs/corpus.md`.
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -23,12 +20,28 @@ from kerasedit import Editor
 from tests.models import data
 from tests.pruning import distinct, zeroed
 
-from .applications import FAMILIES, SIZES, all_names, read_sections, run_apart, write_section
+from .applications import FAMILIES, SIZES, run_apart, tell_rows, write_row
 
 SECTION = "Pruned"  # of the page
 SHARES = (0.1, 0.5, 1.0)  # of the channels of each group that go; one always stays
 ALL = 0.99999
 ROUNDING = 0.01  # of the largest value: weights by chance make much of it, layer by layer
+HEAD = [
+    'Pruned by `ed.prune_channels("**", fraction=...)`: a tenth of the channels of every group,',
+    "half of them, and all but a single one. Each of the three runs, trains a step, is saved,",
+    "loaded and compared; exported and compared, too.",
+    "",
+    "- *parameters*: before, and what is left of them.",
+    "- *zeros*: what comes out is what the source puts out with zeros in the place of the channels",
+    "  that are gone, within 0.001 of the largest value. Where a layer reckons with all channels",
+    "  together, as a LayerNormalization does, there is no such model.",
+    "- *exported*: the one with half of the channels. Of the smallest of each family the others are",
+    "  exported to a SavedModel too.",
+    "",
+    "| model | parameters | 90 % | 50 % | single channels | zeros | exported | seconds |",
+    "| --- | ---: | ---: | ---: | ---: | --- | --- | ---: |",
+]
+"""What stands above the rows."""
 
 
 @dataclass(frozen=True)
@@ -145,50 +158,13 @@ def check_apart(name: str) -> PruneRow:
 
 def record(row: PruneRow) -> None:
     """Puts the row of a model into the page of the documentation, where those of others stay."""
-    known = dict(re.findall(r"^\| (\w+) (\|.*)$", read_sections().get(SECTION, ""), re.M))
     numbers = " | ".join(f"{number:,}" for number in (row.parameters, *row.left))
     against = f"not compared ({', '.join(row.mixed)})" if row.mixed else "equal"
     formats = ", ".join(
         {"litert": "LiteRT", "tf_saved_model": "SavedModel"}[f] for f in row.exported
     )
-    known[row.name] = f"| {numbers} | {against} | {formats} | {row.seconds:.0f} |"
-    write_section(SECTION, table(known))
-
-
-def table(known: dict[str, str]) -> list[str]:
-    """The section of the documentation, of what is told of each model."""
-    lines = [
-        'Pruned by `ed.prune_channels("**", fraction=...)`: a tenth of the channels of every group,',
-        "half of them, and all but a single one. Each of the three runs, trains a step, is saved,",
-        "loaded and compared; exported and compared, too.",
-        "",
-        "- *parameters*: before, and what is left of them.",
-        "- *zeros*: what comes out is what the source puts out with zeros in the place of the channels",
-        "  that are gone, within 0.001 of the largest value. Where a layer reckons with all channels",
-        "  together, as a LayerNormalization does, there is no such model.",
-        "- *exported*: the one with half of the channels. Of the smallest of each family the others are",
-        "  exported to a SavedModel too.",
-        "",
-        "| model | parameters | 90 % | 50 % | single channels | zeros | exported | seconds |",
-        "| --- | ---: | ---: | ---: | ---: | --- | --- | ---: |",
-    ]
-    names = all_names()
-    lines += [f"| {name} {known[name]}" for name in names if name in known]
-    left = [name for name in names if name not in known]
-    told = textwrap.wrap(f"Not run: {', '.join(left)}.", 98) if left else []
-    return [*lines, "", *told]
-
-
-def main(names: list[str]) -> None:
-    if names:
-        for name in names:
-            print(json.dumps(asdict(check(name))))
-        return
-    for name in all_names():
-        row = check_apart(name)
-        print(row, flush=True)
-        record(row)
+    write_row(SECTION, HEAD, row.name, f"| {numbers} | {against} | {formats} | {row.seconds:.0f} |")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    tell_rows(sys.argv[1:], check, check_apart, record)

@@ -35,6 +35,11 @@ export function share(before: number, after: number): string {
   return `${percent < 0 ? "\u2212" : "+"}${Math.abs(percent)} %`;
 }
 
+/** How a number has changed: a count by its difference, what is told in another way in percent. */
+export function change(before: number, after: number, show: (value: number) => string): string {
+  return show === count || before === after ? difference(before, after) : share(before, after);
+}
+
 /** "+0.12", "\u22120.12", "0". */
 export function signed(value: number): string {
   return `${value > 0 ? "+" : value < 0 ? "\u2212" : ""}${figure(Math.abs(value))}`;

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
-import { bytes, count, difference, operations, plural, share } from "../../shared/src/format";
+import { bytes, change, count, operations, plural } from "../../shared/src/format";
 import type { Changes, DiffGroup, Differences as Diff } from "../../shared/src/protocol";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
@@ -191,11 +191,10 @@ interface FigureProps {
 }
 
 function Figure({ name, before, after, show = count }: FigureProps) {
-  const change = show === count || before === after ? difference(before, after) : share(before, after);
   return (
     <span class="ke-total">
       {name} {before !== after && `${show(before)} → `}
-      <strong>{show(after)}</strong> ({change})
+      <strong>{show(after)}</strong> ({change(before, after, show)})
     </span>
   );
 }

@@ -1,4 +1,4 @@
-import { bytes, count, difference, operations, share, shortened } from "../../shared/src/format";
+import { bytes, change, count, operations, shortened } from "../../shared/src/format";
 import type { Plan } from "../../shared/src/protocol";
 import type { Refusal } from "./client";
 import { Icon } from "./Icon";
@@ -95,10 +95,9 @@ function Size({ what, before, after, show = count }: SizeProps) {
       </p>
     );
   }
-  const change = show === count ? difference(before, after) : share(before, after);
   return (
     <p>
-      {what} {show(before)} → <strong>{show(after)}</strong> <span class="ke-dim">({change})</span>
+      {what} {show(before)} → <strong>{show(after)}</strong> <span class="ke-dim">({change(before, after, show)})</span>
     </p>
   );
 }
