@@ -163,6 +163,8 @@ class Part(anywidget.AnyWidget):
         if not self._view.unseen and self._unsent:
             unsent, self._unsent = self._unsent, set()
             super().send_state(unsent)
+        if self.editor.handed_back not in (None, self.info["variable"]):
+            self.info = self._info()
         self.send(reply, buffers)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
