@@ -244,6 +244,9 @@ class Listing(Part):
             self.set_trait("scores", self._scores())
         return self
 
+    def _static_html(self) -> str:
+        return table_html(self.editor, self.info, self.rows, self.scores)
+
     def _scores(self) -> dict[str, Any]:
         return {} if self._scored is None else self._scored.told(self.editor.graph)
 
