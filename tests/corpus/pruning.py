@@ -63,6 +63,7 @@ class PruneRow:
 
 def make(name: str) -> tuple[keras.Model, np.ndarray]:
     """A model whose weights are all different, and a batch that reaches its end."""
+    keras.utils.set_random_seed(len(name))
     size = SIZES.get(name, 32)
     build = getattr(keras.applications, name)
     options = {"weights": None, "classes": 10, "classifier_activation": None}
@@ -118,9 +119,8 @@ def check(name: str, shares: Sequence[float] = SHARES, exports: int | None = Non
         mixed |= {classes[path] for group in groups for path in group.mixed}
         if not mixed:  # statistics of what is left are others
             expected = np.asarray(zeroed(source, ed.model)(x))
-            np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
-            apart, told = found - found.mean(axis=0), expected - expected.mean(axis=0)
-            np.testing.assert_allclose(apart, told, atol=0.02 * np.abs(told).max())
+            if not is_close(found, expected):
+                check_in_double(name, share)
         if share < 1:  # what goes in matters: half of each layer of many leaves little of it
             assert np.ptp(found, axis=0).max() > MATTERS * np.abs(found).max()
         else:
@@ -142,6 +142,29 @@ def check(name: str, shares: Sequence[float] = SHARES, exports: int | None = Non
         tuple(sorted(exported)),
         round(seconds, 1),
     )
+
+
+def is_close(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-3) -> bool:
+    """Within a share of the largest value; what depends on the input is looked at by itself, too."""
+    apart, told = found - found.mean(axis=0), expected - expected.mean(axis=0)
+    return np.allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max()) and (
+        np.allclose(apart, told, rtol=0, atol=20 * tolerance * np.abs(told).max())
+    )
+
+
+def check_in_double(name: str, share: float) -> None:
+    """Through hundreds of layers with weights by chance the rounding of single precision grows."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        source, x = make(name)
+        ed = Editor(source).prune_channels("**", fraction=min(share, ALL))
+        found, expected = np.asarray(ed.model(x)), np.asarray(zeroed(source, ed.model)(x))
+        assert found.dtype == np.float64
+        assert is_close(found, expected, 1e-9)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
 
 
 def train(model: keras.Model, x: np.ndarray) -> None:
