@@ -8,7 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-_QUESTIONS: dict[str, Any] = {}
+from .models import hand_back, tell_model, tell_models
+
+_QUESTIONS: dict[str, Any] = {
+    "models": tell_models,
+    "model": tell_model,
+    "hand_back": hand_back,
+}
 
 
 class Reply:

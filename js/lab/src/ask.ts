@@ -20,9 +20,18 @@ interface Evaluated {
 
 /** Asks `kerasedit.lab.kernel`. Waits while the kernel is busy. */
 export async function ask<T>(kernel: Kernel.IKernelConnection, question: string, args: object = {}): Promise<T> {
+  return evaluate<T>(kernel, call(question, args));
+}
+
+/** Asks a kernel that may have nothing to do with Keras: nothing is imported there, and the answer is none. */
+export async function askWhereKerasIs<T>(kernel: Kernel.IKernelConnection, question: string): Promise<T | undefined> {
+  return evaluate<T | undefined>(kernel, `${call(question, {})} if "keras" in __import__("sys").modules else None`);
+}
+
+function call(question: string, args: object): string {
   // What JSON writes of a string, Python reads as the same string.
-  const call = `.answer(${JSON.stringify(question)}, ${JSON.stringify(JSON.stringify(args))})`;
-  return evaluate<T>(kernel, `__import__("kerasedit.lab.kernel", fromlist=["answer"])${call}`);
+  const given = `${JSON.stringify(question)}, ${JSON.stringify(JSON.stringify(args))}`;
+  return `__import__("kerasedit.lab.kernel", fromlist=["answer"]).answer(${given})`;
 }
 
 /** What an expression of our own gives, as JSON. */
