@@ -126,6 +126,7 @@ def _models_in(namespace: Mapping[str, Any]) -> Found:
         name: value
         for name, value in dict(namespace).items()
         if type(name) is str
+        and name.isidentifier()
         and not name.startswith("_")
         and any(_is_a(value, cls) for cls in classes)
     }

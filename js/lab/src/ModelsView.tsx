@@ -276,14 +276,16 @@ function Badges({ model, trans }: { model: ModelRow; trans: TranslationBundle })
 /** A model at a glance, asked for when it is opened and whenever the list is a new one. */
 function Facts({ model, kernel, trans }: { model: ModelRow; kernel: KernelModels; trans: TranslationBundle }) {
   const [facts, setFacts] = useState<ModelFacts | Error | null>(null);
+  const busy = kernel.busy.value;
   useEffect(() => {
+    if (busy) return;
     let left = false;
     kernel.inspect(model).then(
       (told) => left || setFacts(told),
       (problem: unknown) => left || setFacts(problem as Error),
     );
     return () => void (left = true);
-  }, [kernel, model]);
+  }, [kernel, model, busy]);
 
   const lines: [what: string, told: ComponentChildren][] = [];
   if (facts !== null && !(facts instanceof Error)) {
@@ -300,7 +302,7 @@ function Facts({ model, kernel, trans }: { model: ModelRow; kernel: KernelModels
   }
   return (
     <div role="gridcell" class="ke-models-details" aria-label={trans.__("Details of %1", model.variable)}>
-      {facts === null && <p class="ke-dim">{trans.__("Looking …")}</p>}
+      {facts === null && <p class="ke-dim">{busy ? trans.__("The kernel is busy.") : trans.__("Looking …")}</p>}
       {facts instanceof Error && <p dir="auto">{facts.message}</p>}
       {lines.length > 0 && (
         <dl>

@@ -164,7 +164,9 @@ async function handBack({ kernel, model }: Chosen, trans: TranslationBundle): Pr
     const { button, value } = await InputDialog.getText({ title, text, label: trans.__("Variable that gets it"), okLabel: trans.__("Hand Back") });
     text = value?.trim() ?? "";
     if (!button.accept || text === "") return;
+    const note = kernel.busy.peek() && Notification.emit(trans.__("The kernel is busy. The model is handed back when it is free."), "in-progress");
     let answer = await kernel.handBack(model, text, false);
+    if (note) Notification.dismiss(note);
     if (answer.error?.hint === "model") {
       const replace = Dialog.warnButton({ label: trans.__("Replace") });
       const buttons = [Dialog.cancelButton({ label: trans.__("Keep") }), replace];
