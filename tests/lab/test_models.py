@@ -266,7 +266,7 @@ def ask(question: str, **arguments: Any) -> Any:
 
 
 def number(variable: str) -> int:
-    return next(row["number"] for row in ask("models")["models"] if row["variable"] == variable)
+    return next(row["number"] for row in ask("tell_models")["models"] if row["variable"] == variable)
 
 
 @pytest.mark.parametrize("edited", [False, True])
@@ -274,7 +274,7 @@ def test_a_model_at_a_glance(notebook: dict[str, Any], edited: bool) -> None:
     model = models.cnn()
     model.compile(keras.optimizers.Adam(0.01), keras.losses.MeanSquaredError())
     notebook["it"] = Editor(model) if edited else model
-    told = ask("model", variable="it", number=number("it"))
+    told = ask("tell_model", variable="it", number=number("it"))
     [[name, shape, dtype]] = told["inputs"]
     assert (name, shape, dtype) == (
         model.inputs[0].name,
@@ -306,7 +306,7 @@ def test_a_loss_however_it_was_given(loss: Any, told: str) -> None:
 
 def test_a_model_of_python_code_at_a_glance(notebook: dict[str, Any]) -> None:
     notebook["own"] = models.subclassed()
-    told = ask("model", variable="own", number=number("own"))
+    told = ask("tell_model", variable="own", number=number("own"))
     assert told["layers"]
     assert told["optimizer"] is None
 
@@ -316,8 +316,8 @@ def test_a_variable_that_holds_something_else_by_now(notebook: dict[str, Any]) -
     asked = number("m")
     notebook["m"] = models.cnn()
     with pytest.raises(EditError, match="holds something else by now"):
-        ask("model", variable="m", number=asked)
-    ask("models")
+        ask("tell_model", variable="m", number=asked)
+    ask("tell_models")
     with pytest.raises(EditError, match="holds something else by now"):
         ask("hand_back", variable="m", number=asked, name="x")
 
@@ -350,11 +350,11 @@ def test_no_keras_is_imported() -> None:
     check = """
 import sys
 from kerasedit.lab.kernel import answer
-assert answer("models").told == {"models": [], "more": 0}
+assert answer("tell_models").told == {"models": [], "more": 0}
 assert not {"keras", "numpy", "IPython"} & set(sys.modules), sorted(sys.modules)
 sys.modules["keras"] = type(sys)("keras")
-assert answer("models").told == {"models": [], "more": 0}
+assert answer("tell_models").told == {"models": [], "more": 0}
 sys.modules["keras"].Model = 5
-assert answer("models").told == {"models": [], "more": 0}
+assert answer("tell_models").told == {"models": [], "more": 0}
 """
     subprocess.run([sys.executable, "-c", check], check=True)

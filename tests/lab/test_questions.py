@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernels.kernel import Kernel, running_kernel
 
-CALL = '__import__("kerasedit.lab.kernel", fromlist=["answer"]).answer("models", "{}")'
+CALL = '__import__("kerasedit.lab.kernel", fromlist=["answer"]).answer("tell_models", "{}")'
 GUARDED = f'{CALL} if "keras" in __import__("sys").modules else None'
 
 # Everything that a user could see of what was run.
@@ -66,7 +66,7 @@ def test_no_trace_is_left(kernel: Kernel) -> None:
 
 
 def test_an_error_is_told_to_nobody_else(kernel: Kernel) -> None:
-    told, kinds = ask(kernel, CALL.replace('"models"', '"no such question"'))
+    told, kinds = ask(kernel, CALL.replace('"tell_models"', '"no such question"'))
     assert (told["status"], told["ename"]) == ("error", "KeyError")
     assert kinds == ["status", "status"]
     assert kernel.value("hasattr(__import__('sys'), 'last_value')") is False

@@ -127,7 +127,7 @@ export class KernelModels {
   }
 
   inspect({ variable, number }: ModelRow): Promise<ModelFacts> {
-    return ask(this.kernel, "model", { variable, number });
+    return ask(this.kernel, "tell_model", { variable, number });
   }
 
   async handBack({ variable, number }: ModelRow, name: string, overwrite: boolean): Promise<HandedBack> {
@@ -223,7 +223,7 @@ export class KernelModels {
     const { language_info } = await this.kernel.info;
     if (language_info.name !== "python") return { is: "another language", language: language_info.name };
     try {
-      const told = await askWhereKerasIs<{ models: ModelRow[]; more: number }>(this.kernel, "models");
+      const told = await askWhereKerasIs<{ models: ModelRow[]; more: number }>(this.kernel, "tell_models");
       return told ? { is: "models", ...told } : { is: "no Keras" };
     } catch (problem) {
       if (!(problem instanceof KernelProblem) || problem.type === "aborted") throw problem;
