@@ -11,6 +11,12 @@ import type { ModelsPanel } from "./modelsPanel";
 const EDIT = "kerasedit:edit";
 const DIFF = "kerasedit:diff";
 
+const NONE = { type: "object", properties: {} } as const;
+const ASKING = {
+  type: "object",
+  properties: { ask: { type: "boolean", description: "Ask which model, in place of the one that the panel is on" } },
+} as const;
+
 export const EDIT_MODEL = "kerasedit:edit-model";
 
 /** What is used of a notebook. */
@@ -63,6 +69,7 @@ export function addCommands(app: JupyterFrontEnd, panel: ModelsPanel, palette: I
   function add({ id, label, asking, fits = () => true, isPossible = () => true, run }: Described): void {
     commands.addCommand(id, {
       label: ({ ask }) => (ask ? asking : label),
+      describedBy: { args: ASKING },
       isEnabled: ({ ask }) => {
         const { kernel, current } = panel;
         return isPossible() && (ask ? kernel !== null : current !== null && fits(current));
@@ -142,6 +149,7 @@ export function addCommands(app: JupyterFrontEnd, panel: ModelsPanel, palette: I
 
   commands.addCommand("kerasedit:refresh-models", {
     label: trans.__("Refresh Models"),
+    describedBy: { args: NONE },
     isEnabled: () => panel.kernel !== null,
     execute: () => panel.kernel?.refresh(),
   });
@@ -151,6 +159,7 @@ export function addCommands(app: JupyterFrontEnd, panel: ModelsPanel, palette: I
     label: trans.__("Keras Models"),
     caption: trans.__("Show the Keras models among the variables of the kernel"),
     icon: modelIcon,
+    describedBy: { args: NONE },
     execute: () => shell.activateById(panel.id),
   });
   palette?.addItem({ command: "kerasedit:show-models", category });

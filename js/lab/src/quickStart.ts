@@ -25,6 +25,7 @@ export const quickStart: JupyterFrontEndPlugin<void> = {
       label: trans.__("Keras Quick Start"),
       caption: trans.__("Open a notebook that edits a small trained Keras model"),
       icon: modelIcon,
+      describedBy: { args: { type: "object", properties: { cwd: { type: "string", description: "The folder that it is copied to" } } } },
       execute: async ({ cwd }) => {
         const path = PathExt.join((cwd as string | undefined) ?? "", FILE);
         try {
