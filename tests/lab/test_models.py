@@ -13,7 +13,7 @@ from keras import layers
 
 from kerasedit import EditError, Editor
 from kerasedit.lab import models as lab
-from kerasedit.lab.kernel import answer
+from kerasedit.lab.kernel import PROBLEM, answer
 from tests import models
 
 
@@ -262,7 +262,10 @@ def test_an_editor_of_the_model_itself() -> None:
 
 
 def ask(question: str, **arguments: Any) -> Any:
-    return answer(question, json.dumps(arguments))._repr_mimebundle_()["application/json"]
+    told = answer(question, json.dumps(arguments))._repr_mimebundle_()
+    if "application/json" not in told:
+        raise EditError(told[PROBLEM]["message"])
+    return told["application/json"]
 
 
 def number(variable: str) -> int:
@@ -349,7 +352,7 @@ def test_handing_back(notebook: dict[str, Any]) -> None:
 def test_no_keras_is_imported() -> None:
     check = """
 import sys
-from kerasedit.lab.kernel import answer
+from kerasedit.lab.kernel import PROBLEM, answer
 assert answer("tell_models").told == {"models": [], "more": 0}
 assert not {"keras", "numpy", "IPython"} & set(sys.modules), sorted(sys.modules)
 sys.modules["keras"] = type(sys)("keras")

@@ -10,7 +10,8 @@ import pytest
 from tests.kernels.kernel import Kernel, running_kernel
 
 CALL = '__import__("kerasedit.lab.kernel", fromlist=["answer"]).answer("tell_models", "{}")'
-GUARDED = f'{CALL} if "keras" in __import__("sys").modules else None'
+FOUND = '__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit")'
+GUARDED = f'({CALL} if {FOUND} else False) if "keras" in __import__("sys").modules else None'
 
 # Everything that a user could see of what was run.
 STATE = """(
@@ -65,8 +66,15 @@ def test_no_trace_is_left(kernel: Kernel) -> None:
     assert shown["content"]["data"]["text/plain"] == "42"
 
 
-def test_an_error_is_told_to_nobody_else(kernel: Kernel) -> None:
+def test_what_goes_wrong_is_not_the_users_latest_error(kernel: Kernel) -> None:
     told, kinds = ask(kernel, CALL.replace('"tell_models"', '"no such question"'))
-    assert (told["status"], told["ename"]) == ("error", "KeyError")
+    assert told["status"] == "ok"
+    assert told["data"]["application/vnd.kerasedit.problem+json"]["type"] == "KeyError"
     assert kinds == ["status", "status"]
-    assert kernel.value("hasattr(__import__('sys'), 'last_value')") is False
+    assert not kernel.value("hasattr(__import__('sys'), 'last_value')")
+
+
+def test_a_kernel_without_kerasedit(kernel: Kernel) -> None:
+    told, _ = ask(kernel, GUARDED.replace("kerasedit", "keras_no_edit"))
+    assert told["data"] == {"text/plain": "False"}
+    assert not kernel.value("hasattr(__import__('sys'), 'last_value')")

@@ -224,10 +224,9 @@ export class KernelModels {
     if (language_info.name !== "python") return { is: "another language", language: language_info.name };
     try {
       const told = await askWhereKerasIs<{ models: ModelRow[]; more: number }>(this.kernel, "tell_models");
-      return told ? { is: "models", ...told } : { is: "no Keras" };
+      return typeof told === "string" ? { is: told } : { is: "models", ...told };
     } catch (problem) {
       if (!(problem instanceof KernelProblem) || problem.type === "aborted") throw problem;
-      if (problem.type === "ModuleNotFoundError") return { is: "no kerasedit" };
       return { is: "problem", message: problem.message };
     }
   }
