@@ -50,7 +50,12 @@ def busy(shown: Locator) -> Locator:
 
 def menu(lab: Lab, item: str) -> None:
     """Chooses from JupyterLab's menu that is open."""
-    lab.page.locator(".lm-Menu").get_by_role("menuitem", name=item, exact=True).click()
+    entry(lab, item).click()
+
+
+def entry(lab: Lab, item: str) -> Locator:
+    """What has a name in JupyterLab's menus that are open."""
+    return lab.page.locator(".lm-Menu-item", has=lab.page.get_by_text(item, exact=True))
 
 
 class Questions:
@@ -184,9 +189,9 @@ def test_by_keyboard(opened: tuple[Lab, Locator]) -> None:
     press("ArrowLeft")
     expect(row(shown, "model")).to_have_attribute("aria-expanded", "false")
     press("Shift+F10")
-    entries = lab.page.locator(".lm-Menu").get_by_role("menuitem")
-    expect(entries.filter(has_text="Inspect")).to_be_visible()
+    expect(entry(lab, "Inspect")).to_be_visible()
     press("Escape")
+    expect(row(shown, "model")).to_be_focused()
     # A focused row that goes leaves the focus to the one in its place.
     python(lab, "first = keras.Sequential([keras.Input((1,)), layers.Dense(1)])")
     row(shown, "first").focus()
@@ -229,11 +234,11 @@ def test_handing_back(opened: tuple[Lab, Locator]) -> None:
     field.fill("taken")
     button(dialog, "Hand Back").click()
     expect(dialog).to_contain_text("holds a int")
-    button(dialog, "Ok").click()
+    button(dialog, "Close").click()
     dialog.get_by_role("textbox").fill("no name")
     button(dialog, "Hand Back").click()
     expect(dialog).to_contain_text("cannot be the name of a variable")
-    button(dialog, "Ok").click()
+    button(dialog, "Close").click()
     dialog.get_by_role("textbox").fill("model")
     button(dialog, "Hand Back").click()
     expect(dialog).to_contain_text("Replace 'model'?")
@@ -282,7 +287,7 @@ def test_commands_in_the_palette_menus_and_by_key(lab: Lab) -> None:
         expect(found.get_by_text(label, exact=True)).to_be_visible()
     lab.page.keyboard.press("Escape")
     lab.page.get_by_role("menuitem", name="Kernel", exact=True).click()
-    lab.page.get_by_role("menuitem", name="Keras Models").click()
+    menu(lab, "Keras Models")
     menu(lab, "Inspect a Keras Model…")
     expect(lab.page.get_by_role("dialog")).to_contain_text("No variable of the kernel holds such")
 
@@ -303,6 +308,18 @@ def test_the_quick_start(lab: Lab) -> None:
     assert len(json.loads(copy.read_text("utf-8"))["cells"]) == 1
 
 
+def setting(lab: Lab, name: str) -> Locator:
+    """A field of the settings."""
+    lab.execute("settingeditor:open", query="Keras models")
+    return lab.page.locator(f'[id="jp-SettingsEditor-kerasedit:settings_{name}"]')
+
+
+def restore_settings(lab: Lab) -> None:
+    expect(setting(lab, "bins")).to_be_visible()
+    lab.page.get_by_role("button", name="Restore to Defaults").click()
+    expect(lab.page.get_by_role("button", name="Restore to Defaults")).to_have_count(0)
+
+
 def test_settings_hold_at_once(lab: Lab) -> None:
     bins: list[str] = []
     lab.page.on(
@@ -318,26 +335,20 @@ def test_settings_hold_at_once(lab: Lab) -> None:
     colour = "it => getComputedStyle(it, '::before').backgroundColor"
     usual = conv.evaluate(colour)
 
-    lab.execute("settingeditor:open", query="Keras models")
-    editor = lab.page.locator(".jp-SettingsPanel")
-    editor.get_by_label("Bins of histograms").fill("16")
-    editor.get_by_label("Colours of layer families").select_option("No colours")
+    setting(lab, "bins").fill("16")
+    setting(lab, "families").select_option("No colours")
     expect(lab.page.locator("body")).to_have_attribute("data-ke-families", "none")
     lab.execute("docmanager:open", path="m.keras")
     expect(row(shown, "head")).to_be_visible()
     assert conv.evaluate(colour) != usual
-    lab.page.wait_for_function("() => true")
     assert "16" in bins
-    lab.execute("settingeditor:open", query="Keras models")
-    button(editor, "Restore to Defaults").click()
+    restore_settings(lab)
     expect(lab.page.locator("body")).to_have_attribute("data-ke-families", "default")
 
 
 @pytest.mark.slow
 def test_without_live_updates_it_is_asked_by_hand(lab: Lab) -> None:
-    lab.execute("settingeditor:open", query="Keras models")
-    editor = lab.page.locator(".jp-SettingsPanel")
-    editor.get_by_label("Live updates").uncheck()
+    setting(lab, "live").uncheck()
     lab.new_notebook()
     shown = panel(lab)
     expect(shown).to_contain_text("Keras is not imported")
@@ -346,9 +357,8 @@ def test_without_live_updates_it_is_asked_by_hand(lab: Lab) -> None:
     expect(row(shown, "model")).to_have_count(0)
     button(shown, "Refresh models").click()
     expect(row(shown, "model")).to_be_visible()
-    lab.execute("settingeditor:open", query="Keras models")
-    button(editor, "Restore to Defaults").click()
-    expect(editor.get_by_label("Live updates")).to_be_checked()
+    restore_settings(lab)
+    expect(setting(lab, "live")).to_be_checked()
 
 
 @pytest.mark.slow

@@ -106,7 +106,10 @@ interface ListProps extends Props {
 function List({ shown, kernel, models, more, onEdit, trans }: ListProps) {
   const list = useRef<HTMLDivElement>(null);
   const { active, opened } = shown;
-  const at = Math.max(0, models.findIndex(({ variable }) => variable === active.value));
+  const found = models.findIndex(({ variable }) => variable === active.value);
+  const before = useRef(0);
+  const at = found >= 0 ? found : Math.min(before.current, models.length - 1);
+  before.current = at;
 
   // A row that goes while it has the focus leaves it to the one in its place.
   const focused = useRef(false);

@@ -18,6 +18,9 @@ export class ModelsPanel extends Widget {
   readonly opened: Signal<string | null> = signal(null);
   readonly #trans: TranslationBundle;
   readonly #onEdit: () => void;
+  #drawn = false;
+  /** The row that JupyterLab's menu is open for, which leaves the focus nowhere. */
+  #menuOf: HTMLElement | null = null;
 
   constructor(app: JupyterFrontEnd, trans: TranslationBundle, onEdit: () => void) {
     super();
@@ -29,6 +32,11 @@ export class ModelsPanel extends Widget {
     this.title.icon = modelIcon;
     this.title.caption = trans.__("Keras models");
     document.addEventListener("visibilitychange", this.#tellShown);
+    this.node.addEventListener("contextmenu", ({ target }) => (this.#menuOf = (target as Element).closest("[role=row]")));
+    app.contextMenu.menu.aboutToClose.connect(() => {
+      this.#menuOf?.focus();
+      this.#menuOf = null;
+    });
   }
 
   override dispose(): void {
@@ -71,10 +79,10 @@ export class ModelsPanel extends Widget {
 
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
-    (this.node.querySelector<HTMLElement>("[role=row][tabindex='0'], button") ?? this.node).focus();
+    if (this.node.contains(document.activeElement)) return;
+    const first = ["[role=row][tabindex='0']", "button"].map((name) => this.node.querySelector<HTMLElement>(name));
+    first.find((element) => element !== null)?.focus();
   }
-
-  #drawn = false;
 
   #tellShown = (): void => {
     const shown = this.isVisible && document.visibilityState === "visible";
