@@ -20,6 +20,7 @@ from jupyter_server.services.contents.fileio import FileManagerMixin
 from jupyter_server.utils import ensure_async, to_os_path, url_path_join
 from tornado import web
 
+from ..cli import quickstart
 from ..errors import ModelFileError
 from ..modelfiles import read_arguments, read_detail, read_histograms, read_model
 
@@ -38,6 +39,7 @@ def make_handlers(base_url: str) -> Handlers:
         "histograms": HistogramsHandler,
         "detail": DetailHandler,
         "arguments": ArgumentsHandler,
+        "quickstart": QuickStartHandler,
     }
     return [(url_path_join(base_url, "kerasedit", name), cls) for name, cls in asked.items()]
 
@@ -127,3 +129,14 @@ class ArgumentsHandler(_FileHandler):
 
     def question(self) -> Callable[[str], Any]:
         return functools.partial(read_arguments, row=self.number("row"), stamp=self.stamp)
+
+
+class QuickStartHandler(APIHandler):
+    """The quick start, a notebook."""
+
+    auth_resource = "contents"
+
+    @web.authenticated
+    @authorized
+    def get(self) -> None:
+        self.finish(quickstart().read_text("utf-8"))

@@ -10,6 +10,7 @@ import "../../widget/src/widget.css";
 import { FileHost } from "./fileHost";
 import { FileReader, type ModelFile } from "./files";
 import { FileView } from "./FileView";
+import { viewOptions } from "./settings";
 import "./file.css";
 
 export const MODEL = "kerasedit-file";
@@ -111,7 +112,7 @@ export class FileContent extends Widget {
   #show(reader: FileReader, model: ModelFile): void {
     this.#close();
     this.#host = new FileHost(reader, model);
-    this.#store = new Store(this.#host);
+    this.#store = new Store(this.#host, viewOptions);
     render(h(FileView, { store: this.#store, facts: model.file, onReload: () => void this.#reload() }), this.node);
     this.#fit();
   }

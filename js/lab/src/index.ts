@@ -5,6 +5,9 @@ import type { DocumentRegistry, DocumentWidget } from "@jupyterlab/docregistry";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { type FileContent, FileModelFactory, FileWidgetFactory, MODEL } from "./fileWidget";
 import { modelIcon } from "./icon";
+import { models } from "./models";
+import { quickStart } from "./quickStart";
+import { settings } from "./settings";
 
 const FACTORY = "Keras model";
 const TYPES = [
@@ -53,4 +56,4 @@ const files: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default [files];
+export default [files, settings, models, quickStart];
