@@ -14,6 +14,7 @@ _QUESTIONS = {
     "tell_models": "models",
     "tell_model": "models",
     "hand_back": "models",
+    "compare_variables": "comparing",
 }
 
 
