@@ -26,6 +26,10 @@ export function Root({ store, label, children }: Props) {
   function onKeyDown(event: KeyboardEvent): void {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
     event.stopPropagation();
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s" && store.host.saveFile) {
+      event.preventDefault();
+      store.host.saveFile();
+    }
     const typing = event.target instanceof HTMLInputElement && !["checkbox", "range"].includes(event.target.type);
     if ((event.ctrlKey || event.metaKey) && !typing && store.dialog.value === null) {
       const key = event.key.toLowerCase();
