@@ -1,0 +1,358 @@
+"""Models edited in tabs of JupyterLab: of files, and of the variables of a notebook."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from playwright.sync_api import Locator, expect
+
+import kerasedit
+from tests import models
+
+from .lab import WAIT, Lab
+from .test_model_files import double_click, folder, view
+from .widget import button, messages, python, row, toggle
+
+__all__ = ["folder"]  # a fixture
+
+
+def editor(lab: Lab, tab: str = ".ke-tab") -> Locator:
+    """The editor in the tab in front."""
+    found = lab.page.locator(f"{tab}:visible").get_by_role("region", name="Keras model editor")
+    expect(found).to_be_visible(timeout=WAIT)
+    return found
+
+
+def edit_file(lab: Lab, name: str) -> Locator:
+    """Opens a file, and edits it."""
+    double_click(lab, name)
+    button(view(lab), "Edit").click()
+    return editor(lab, ".ke-file")
+
+
+def title(lab: Lab, name: str) -> Locator:
+    return lab.page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text=name)
+
+
+def expect_dirty(lab: Lab, name: str, dirty: bool = True) -> None:
+    """JupyterLab's mark on the tab."""
+    expect(lab.page.locator(".lm-TabBar-tab.jp-mod-dirty", has_text=name)).to_have_count(int(dirty))
+
+
+def dialog(lab: Lab, text: str) -> Locator:
+    found = lab.page.get_by_role("dialog").filter(has_text=text)
+    expect(found).to_be_visible()
+    return found
+
+
+def answer(lab: Lab, text: str, choice: str) -> None:
+    """Answers a question of JupyterLab's."""
+    asked = dialog(lab, text)
+    asked.get_by_role("button", name=choice, exact=True).click()
+    expect(asked).to_be_hidden()
+
+
+def kernels(lab: Lab) -> list[str]:
+    return [kernel["id"] for kernel in lab.jupyter.request("GET", "kernels")]
+
+
+def expect_equal(file: Path, expected: keras.Model) -> None:
+    """A file, loaded by Keras here, does what a model does."""
+    loaded = keras.saving.load_model(file)
+    x = models.data(2, *expected.inputs[0].shape[1:])
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected.predict(x, verbose=0))
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_edited_saved_and_undone_to_clean(lab: Lab, folder: Path) -> None:
+    file = folder / "m.keras"
+    models.cnn().save(file)
+    expected = kerasedit.Editor(file).remove("block2_relu").model
+    contents: list[str] = []
+    lab.page.on("request", lambda r: contents.append(r.url) if "content=1" in r.url else None)
+
+    shown = edit_file(lab, "m.keras")
+    assert len(kernels(lab)) == 1
+    expect(button(shown, "Hand back")).to_have_count(0)
+    expect_dirty(lab, "m.keras", False)
+    button(shown, "Remove block2_relu").click()
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    expect_dirty(lab, "m.keras")
+    lab.screenshots("tab-file")
+
+    button(shown, "Undo").click()
+    expect(row(shown, "block2_relu")).to_be_visible()
+    expect_dirty(lab, "m.keras", False)
+    button(shown, "Redo").click()
+    expect_dirty(lab, "m.keras")
+
+    before = file.stat().st_ino
+    row(shown, "head").click(position={"x": 400, "y": 10})
+    lab.page.keyboard.press("Control+s")
+    expect_dirty(lab, "m.keras", False)
+    assert file.stat().st_ino != before, "written beside, and renamed"
+    expect_equal(file, expected)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    button(shown, "Undo").click()
+    expect_dirty(lab, "m.keras")
+    button(shown, "Save").click()
+    expect_dirty(lab, "m.keras", False)
+    assert not [url for url in contents if "m.keras" in url], "the content is not fetched"
+
+    title(lab, "m.keras").locator(".lm-TabBar-tabCloseIcon").click()
+    expect(title(lab, "m.keras")).to_have_count(0)
+    lab.page.wait_for_function(
+        "async () => { const { kernels } = window.jupyterapp.serviceManager;"
+        " await kernels.refreshRunning(); return [...kernels.running()].length === 0; }"
+    )
+
+
+def test_a_file_that_changed_on_disk_is_asked_about(lab: Lab, folder: Path) -> None:
+    file = folder / "m.keras"
+    models.cnn().save(file)
+    shown = edit_file(lab, "m.keras")
+    button(shown, "Remove block2_relu").click()
+    expect_dirty(lab, "m.keras")
+
+    models.nested().save(file)
+    theirs = file.read_bytes()
+    button(shown, "Save").click()
+    answer(lab, "has changed on disk", "Cancel")
+    assert file.read_bytes() == theirs
+    expect_dirty(lab, "m.keras")
+
+    lab.execute("docmanager:save-all") if False else None
+    button(shown, "Save").click()
+    answer(lab, "has changed on disk", "Overwrite")
+    expect_dirty(lab, "m.keras", False)
+    assert "block2_relu" not in [layer.name for layer in keras.saving.load_model(file).layers]
+
+    button(shown, "Remove block3_relu").click()
+    expect_dirty(lab, "m.keras")
+    file.write_bytes(theirs)
+    button(shown, "Save").click()
+    answer(lab, "has changed on disk", "Revert")
+    expect(row(editor(lab), "backbone")).to_be_visible(timeout=WAIT)
+    expect_dirty(lab, "m.keras", False)
+    assert file.read_bytes() == theirs
+
+
+def test_code_in_a_file_is_asked_about(lab: Lab, folder: Path) -> None:
+    keras.Sequential(
+        [keras.Input((3,)), layers.Lambda(lambda x: x * 2, name="code"), layers.Dense(2)]
+    ).save(folder / "code.keras")
+    double_click(lab, "code.keras")
+    shown = view(lab)
+    button(shown, "Edit").click()
+    asked = dialog(lab, "These layers hold code: code.")
+    expect(asked.get_by_role("button", name="Cancel")).to_be_focused()
+    lab.screenshots("tab-unsafe")
+    asked.get_by_role("button", name="Cancel").click()
+    expect(button(shown, "Edit")).to_have_attribute("aria-disabled", "false")
+    assert kernels(lab) == []
+    button(shown, "Edit").click()
+    answer(lab, "These layers hold code: code.", "Trust and Load")
+    expect(row(editor(lab), "code")).to_be_visible()
+
+
+def test_a_class_that_the_kernel_does_not_know(lab: Lab, folder: Path) -> None:
+    keras.Sequential([keras.Input((3,)), models.Scale(name="own")]).save(folder / "own.keras")
+    double_click(lab, "own.keras")
+    shown = view(lab)
+    button(shown, "Edit").click()
+    expect(shown.get_by_role("alert")).to_contain_text("custom_objects", timeout=WAIT)
+    expect(row(shown, "own")).to_be_visible()
+    lab.screenshots("tab-unknown-class")
+    button(shown, "Dismiss message").click()
+    expect(shown.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_kernel_without_kerasedit(lab: Lab, folder: Path) -> None:
+    """Another one can be chosen."""
+    models.cnn().save(folder / "m.keras")
+    lab.jupyter.add_kernel("bare", {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"})
+    lab.page.evaluate("() => window.jupyterapp.serviceManager.kernelspecs.refreshSpecs()")
+
+
+def test_what_was_edited_is_there_after_a_reload(lab: Lab, folder: Path) -> None:
+    """Of two files in two tabs."""
+    for name in ("one.keras", "two.keras"):
+        models.cnn().save(folder / name)
+        shown = edit_file(lab, name)
+        button(shown, f"Remove block{len(name)}_relu" if False else "Remove block2_relu").click()
+        expect_dirty(lab, name)
+    button(shown, "Remove block3_relu").click()
+    expect(row(shown, "block3_relu")).to_have_count(0)
+    assert len(kernels(lab)) == 2
+    lab.page.wait_for_function("() => location.pathname.includes('two.keras')")
+    lab.page.on("dialog", lambda asked: asked.accept())
+    lab.reload()
+    shown = editor(lab)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    expect(row(shown, "block3_relu")).to_have_count(0)
+    expect_dirty(lab, "two.keras")
+    button(shown, "Undo").click()
+    expect(row(shown, "block3_relu")).to_be_visible()
+    title(lab, "one.keras").click()
+    shown = editor(lab)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    expect(row(shown, "block3_relu")).to_be_visible()
+    assert len(kernels(lab)) == 2
+    button(shown, "Save").click()
+    expect_dirty(lab, "one.keras", False)
+    assert len(keras.saving.load_model(folder / "one.keras").layers) == len(models.cnn().layers) - 1
+
+
+def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:
+    file = folder / "m.keras"
+    models.cnn().save(file)
+    before = file.read_bytes()
+    shown = edit_file(lab, "m.keras")
+    button(shown, "Remove block2_relu").click()
+    expect_dirty(lab, "m.keras")
+    lab.execute("docmanager:save-as")
+    asked = dialog(lab, "Save Model As")
+    asked.get_by_role("textbox").fill("other.keras")
+    asked.get_by_role("button", name="Save", exact=True).click()
+    expect(title(lab, "other.keras")).to_be_visible()
+    expect_dirty(lab, "other.keras", False)
+    assert file.read_bytes() == before
+    button(shown, "Remove block3_relu").click()
+    expect_dirty(lab, "other.keras")
+    button(shown, "Save").click()
+    expect_dirty(lab, "other.keras", False)
+    layers_left = [layer.name for layer in keras.saving.load_model(folder / "other.keras").layers]
+    assert not {"block2_relu", "block3_relu"} & set(layers_left)
+
+
+def test_closing_a_dirty_tab_asks(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    shown = edit_file(lab, "m.keras")
+    button(shown, "Remove block2_relu").click()
+    expect_dirty(lab, "m.keras")
+    close = title(lab, "m.keras").locator(".lm-TabBar-tabCloseIcon")
+    close.click()
+    answer(lab, "Save your work", "Cancel")
+    expect(shown).to_be_visible()
+    close.click()
+    answer(lab, "Save your work", "Save")
+    expect(title(lab, "m.keras")).to_have_count(0)
+    assert "block2_relu" not in [
+        layer.name for layer in keras.saving.load_model(folder / "m.keras").layers
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="everything can be written")
+def test_a_file_that_cannot_be_written(lab: Lab, folder: Path) -> None:
+    pass
+
+
+# --- Variables ------------------------------------------------------------------------------------
+
+SET_UP = """
+from tests import models
+import kerasedit
+model = models.cnn()
+"""
+
+
+def kernel_id(lab: Lab) -> str:
+    return lab.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.id"
+    )
+
+
+def edit_variable(lab: Lab, variable: str = "model") -> Locator:
+    lab.execute("kerasedit:edit", kernel=kernel_id(lab), variable=variable, path="test.ipynb")
+    return editor(lab)
+
+
+def to_notebook(lab: Lab) -> None:
+    """Brings the notebook to the front, beside the editor."""
+    lab.execute("docmanager:open", path="test.ipynb", factory="Notebook")
+
+
+def test_a_variable_is_edited_beside_the_notebook(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    kernel = kernel_id(lab)
+    shown = edit_variable(lab)
+    expect(lab.page.locator(".jp-NotebookPanel")).to_be_visible()
+    expect(title(lab, "model")).to_be_visible()
+    button(shown, "Remove block2_relu").click()
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    shown.get_by_role("textbox", name="Variable name").fill("smaller")
+    button(shown, "Hand back").click()
+    expect(messages(shown)).to_contain_text("smaller")
+    lab.screenshots("tab-variable")
+
+    to_notebook(lab)
+    assert python(lab, "print(len(model.layers) - len(smaller.layers))") == "1"
+    # There is one tab for it.
+    lab.execute("kerasedit:edit", kernel=kernel, variable="model", path="test.ipynb")
+    expect(lab.page.locator(".ke-tab")).to_have_count(1)
+    # The notebook's widget manager has nothing of it.
+    saved = lab.page.evaluate(
+        """async () => {
+            const { kernels } = window.jupyterapp.serviceManager;
+            return true;
+        }"""
+    )
+    assert saved
+    title(lab, "model").locator(".lm-TabBar-tabCloseIcon").click()
+    expect(lab.page.locator(".ke-tab")).to_have_count(0)
+    to_notebook(lab)
+    assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "0"
+
+
+def test_an_editor_is_shown_live_while_a_cell_runs(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP + "ed = kerasedit.Editor(model)")
+    shown = edit_variable(lab, "ed")
+    to_notebook(lab)
+    wait = "import time\nwhile ed.layers[-1].trainable: time.sleep(0.05)\nprint('frozen')"
+    lab.run_cell(wait, wait=False)
+    toggle(shown, "head").click()
+    lab.cells_done()
+    assert lab.output_text() == "frozen"
+
+
+def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    shown = edit_variable(lab)
+    button(shown, "Remove block2_relu").click()
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    lab.execute("docmanager:save-all")
+    lab.page.wait_for_timeout(1000)
+    lab.reload()
+    shown = editor(lab)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    expect(button(shown, "Undo")).to_have_attribute("aria-disabled", "false")
+    to_notebook(lab)
+    lab.kernel_idle()
+    assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "1"
+
+
+def test_a_kernel_that_is_restarted(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    shown = edit_variable(lab)
+    to_notebook(lab)
+    lab.restart_kernel()
+    lost = lab.page.locator(".ke-tab").get_by_role("alert")
+    expect(lost).to_contain_text("was restarted")
+    expect(messages(shown)).to_contain_text("not live")
+    lab.screenshots("tab-restarted")
+    lost.get_by_role("button").click()
+    expect(lab.page.locator(".ke-tab").get_by_role("alert")).to_contain_text("no Keras model")
+    python(lab, SET_UP)
+    lab.page.locator(".ke-tab").get_by_role("alert").get_by_role("button").click()
+    expect(row(editor(lab), "head")).to_be_visible()
