@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -68,6 +69,10 @@ class Jupyter:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec = {"argv": argv, "display_name": name, "language": "python", "env": environment}
         (folder / "kernel.json").write_text(json.dumps(spec))
+
+    def remove_kernel(self, name: str) -> None:
+        """Takes back what `add_kernel` added."""
+        shutil.rmtree(self.home / "data" / "kernels" / name)
 
     @property
     def status(self) -> str:

@@ -34,7 +34,6 @@ export class FileHost extends PageHost {
       alive: ALIVE,
       selected: [],
       filter: "",
-      height: null,
     } satisfies Partial<Traits>);
   }
 

@@ -139,7 +139,6 @@ export class KernelHost extends PageHost {
     if (method !== "update" || !state) return;
     const { dirty = this.dirty, ...traits } = state;
     this.dirty = dirty;
-    delete traits.height; // How high it is, the page decides.
     Object.assign(this.traits, traits);
     for (const name of Object.keys(state)) this.tell(`change:${name}`);
   }

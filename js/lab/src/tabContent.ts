@@ -2,13 +2,12 @@
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 import { type ComponentChildren, h, render } from "preact";
+import type { Host } from "../../widget/src/host";
 import { Store } from "../../widget/src/store";
 import "../../widget/src/widget.css";
-import type { PageHost } from "./pageHost";
 import "./tab.css";
 
 export class TabContent extends Widget {
-  protected host: PageHost | null = null;
   protected store: Store | null = null;
   readonly #resized = new ResizeObserver(() => this.#fit());
 
@@ -26,9 +25,8 @@ export class TabContent extends Widget {
   }
 
   /** Shows what a host has. */
-  protected present(host: PageHost, view: (store: Store) => ComponentChildren): void {
+  protected present(host: Host, view: (store: Store) => ComponentChildren): void {
     this.empty();
-    this.host = host;
     this.store = new Store(host);
     render(view(this.store), this.node);
     this.#fit();
@@ -44,7 +42,7 @@ export class TabContent extends Widget {
   protected empty(): void {
     render(null, this.node);
     this.store?.close();
-    this.store = this.host = null;
+    this.store = null;
   }
 
   protected override onAfterAttach(message: Message): void {
@@ -59,8 +57,8 @@ export class TabContent extends Widget {
   /** The list takes the room that the tab has. */
   #fit(): void {
     const list = this.node.querySelector(".ke-window");
-    if (!list || !this.host || this.node.clientHeight === 0) return;
+    if (!list || !this.store || this.node.clientHeight === 0) return;
     const above = list.getBoundingClientRect().top - this.node.getBoundingClientRect().top + this.node.scrollTop;
-    this.host.set("height", Math.max(200, Math.floor(this.node.clientHeight - above - 48)));
+    this.store.room.value = Math.max(200, Math.floor(this.node.clientHeight - above - 48));
   }
 }

@@ -61,7 +61,7 @@ describe("KernelHost", () => {
   it("takes up the last tab of the name, with its whole state, on a subshell", async () => {
     const { kernel, host } = await attach();
     expect(host.tab).toBe("file-2");
-    expect([host.get("revision"), host.get("height"), host.dirty]).toEqual([3, undefined, true]);
+    expect([host.get("revision"), host.get("alive"), host.dirty]).toEqual([3, "x", true]);
     expect(kernel.sent.map(({ kind, subshell }) => [kind, subshell])).toEqual([
       ["comm_info_request", "s"],
       ["comm_msg", "s"],
@@ -91,9 +91,8 @@ describe("KernelHost", () => {
     expect(host.get("revision")).toBe(4);
   });
 
-  it("sends what is selected, and keeps the height for itself", async () => {
+  it("sends what is selected", async () => {
     const { kernel, host } = await attach();
-    host.set("height", 300);
     host.set("selected", ["a"]);
     host.save_changes();
     expect(kernel.sent.at(-1)?.content["data"]).toEqual({ method: "update", state: { selected: ["a"] }, buffer_paths: [] });

@@ -26,13 +26,13 @@ export function Root({ store, label, children }: Props) {
   function onKeyDown(event: KeyboardEvent): void {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
     event.stopPropagation();
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s" && store.host.saveFile) {
+    const key = event.ctrlKey || event.metaKey ? event.key.toLowerCase() : "";
+    if (key === "s" && !event.shiftKey && store.host.saveFile) {
       event.preventDefault();
       store.host.saveFile();
     }
     const typing = event.target instanceof HTMLInputElement && !["checkbox", "range"].includes(event.target.type);
-    if ((event.ctrlKey || event.metaKey) && !typing && store.dialog.value === null) {
-      const key = event.key.toLowerCase();
+    if (key && !typing && store.dialog.value === null) {
       if (store.acts && (key === "z" || key === "y")) {
         event.preventDefault();
         void store.step(key === "y" || event.shiftKey ? "redo" : "undo");
