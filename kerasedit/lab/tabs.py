@@ -16,7 +16,8 @@ import keras
 import traitlets
 
 from ..editor import Editor
-from ..errors import EditError, ModelFileError
+from ..errors import EditError, ModelFileError, UnsafeModelError
+from ..files import load_model
 from ..handback import user_namespace
 from ..modelfiles.worker import stamp_of
 from ..widgets.editor_widget import EditorWidget
@@ -28,6 +29,10 @@ _tabs: dict[str, Tab] = {}
 
 class FileChanged(EditError):
     """The file to be overwritten is not as it was when it was read or saved last."""
+
+
+class CompileUnknown(ModelFileError):
+    """The model can be loaded, but not as it was compiled."""
 
 
 class Tab:
@@ -116,16 +121,18 @@ def open_variable(tab: str, variable: str) -> None:
     Tab(tab, held if keeps else Editor(held), keeps)
 
 
-def open_file(tab: str, path: str, trusted: str | None = None) -> None:
+def open_file(tab: str, path: str, trusted: str | None = None, compile: bool = True) -> None:
     """Opens an editor on a model file.
 
     Args:
         tab: the tab's name.
         path: of the file.
         trusted: the state of it in which the code that it holds may be run.
+        compile: whether the model is to be compiled as it was.
 
     Raises:
         UnsafeModelError: it holds code, and is not trusted.
+        CompileUnknown: Keras cannot compile it as it was.
         ModelFileError: it cannot be loaded, or not be seen from here.
     """
     if not os.path.exists(path):
@@ -135,7 +142,17 @@ def open_file(tab: str, path: str, trusted: str | None = None) -> None:
     stamp = stamp_of(path)
     if trusted not in (None, stamp):
         raise ModelFileError("The file has changed since; look at it as it is now, and try again.")
-    editor = Editor(path, safe_mode=trusted is None)
+    safe_mode = trusted is None
+    try:
+        editor = Editor(path, safe_mode=safe_mode, compile=compile)
+    except UnsafeModelError:
+        raise
+    except ModelFileError as problem:
+        # Keras does not find losses again that an `.h5` file has by name.
+        if not compile or path.endswith(".keras"):
+            raise
+        load_model(path, safe_mode=safe_mode, compile=False)
+        raise CompileUnknown("Keras cannot read how the model was compiled.") from problem
     Tab(tab, editor, stamp=stamp)
 
 

@@ -355,7 +355,13 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     button(shown, "Remove block2_relu").click()
     expect(row(shown, "block2_relu")).to_have_count(0)
     lab.execute("docmanager:save-all")
-    lab.page.wait_for_timeout(1000)
+    lab.page.wait_for_function(
+        """async () => {
+            const layout = await window.jupyterapp.serviceManager.workspaces.fetch("default");
+            const found = Object.entries(layout.data).find(([id]) => id.startsWith("kerasedit-editors:"));
+            return found?.[1].data.tab !== undefined;
+        }"""
+    )
     lab.reload()
     shown = editor(lab)
     expect(row(shown, "block2_relu")).to_have_count(0)

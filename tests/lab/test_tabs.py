@@ -244,6 +244,18 @@ def test_code_in_a_file_is_run_only_where_it_is_trusted(kernel: Kernel, tmp_path
     assert kernel.value("list(tabs._tabs)") == [TAB]
 
 
+def test_a_file_that_keras_cannot_compile(kernel: Kernel, tmp_path: Path) -> None:
+    file, model = tmp_path / "m.h5", models.cnn()
+    model.compile("sgd", "mse")
+    model.save(file)
+    with pytest.raises(Refused, match="CompileUnknown"):
+        ask(kernel, "open_file", tab=TAB, path=str(file))
+    ask(kernel, "open_file", tab=TAB, path=str(file), compile=False)
+    file.write_bytes(b"damaged")
+    with pytest.raises(Refused, match="cannot be read"):
+        ask(kernel, "open_file", tab="another", path=str(file))
+
+
 def test_a_file_that_the_kernel_does_not_see(kernel: Kernel, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="does not see the file"):
         ask(kernel, "open_file", tab=TAB, path=str(tmp_path / "elsewhere.keras"))

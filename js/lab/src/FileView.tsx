@@ -58,7 +58,7 @@ export function FileView({ store, document, words, facts, onReload }: Props) {
           </Button>
         </div>
       </header>
-      <EditProblem document={document} words={words} />
+      <EditProblem document={document} words={words} facts={facts} />
       {notices(facts).map((notice) => (
         <p key={notice} class="ke-notice" dir="auto">
           {notice}
@@ -71,11 +71,15 @@ export function FileView({ store, document, words, facts, onReload }: Props) {
 }
 
 /** Why it could not be edited, and the way on. */
-function EditProblem({ document, words }: Pick<Props, "document" | "words">) {
+function EditProblem({ document, words, facts }: Pick<Props, "document" | "words" | "facts">) {
   const problem = document.problem.value;
   if (!problem) return null;
+  const own = !problem.another && facts.custom.length > 0;
+  const hint = own
+    ? words.__("A model with classes of its own can be edited in a notebook that defines them: kerasedit.Editor(path, custom_objects={…}).")
+    : "";
   return (
-    <Alert refusal={new Refusal({ type: "", message: problem.text })}>
+    <Alert refusal={new Refusal({ type: "", message: problem.text, hint })}>
       {problem.another && (
         <Button label="Choose another kernel" onClick={() => void document.editWithAnother()}>
           {words.__("Choose another kernel …")}

@@ -20,6 +20,13 @@ const TAB = "file-";
 
 type Specs = Record<string, KernelSpec.ISpecModel>;
 
+/** What somebody was asked for to load a file. */
+interface Permitted {
+  /** The state of the file whose code may be run. */
+  trusted?: string;
+  compile?: false;
+}
+
 /** Why a file is not edited. */
 export interface EditProblem {
   text: string;
@@ -162,12 +169,13 @@ export class ModelDocument {
     const tab = TAB + UUID.uuid4();
     try {
       const { path } = await this.reader.place();
-      try {
-        await ask(kernel, "open_file", { tab, path });
-      } catch (problem) {
-        if (!(problem instanceof KernelProblem && problem.type === "UnsafeModelError")) throw problem;
-        await ask(kernel, "open_file", { tab, path, trusted: await this.#trust() });
-      }
+      const permitted: Permitted = {};
+      const open = () => ask(kernel, "open_file", { tab, path, ...permitted });
+      const retry = async (problem: unknown): Promise<unknown> => {
+        await this.#permit(problem, permitted);
+        return open().catch(retry);
+      };
+      await open().catch(retry);
       const host = await KernelHost.attach(kernel, tab);
       if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
       return host;
@@ -175,6 +183,25 @@ export class ModelDocument {
       kernel.dispose();
       throw problem;
     }
+  }
+
+  /** Asks for what a file cannot be loaded without; throws the problem where that is something else. */
+  async #permit(problem: unknown, permitted: Permitted): Promise<void> {
+    const type = problem instanceof KernelProblem ? problem.type : "";
+    if (type === "UnsafeModelError" && permitted.trusted === undefined) permitted.trusted = await this.#trust();
+    else if (type === "CompileUnknown" && permitted.compile === undefined) permitted.compile = await this.#withoutCompiling();
+    else throw problem;
+  }
+
+  async #withoutCompiling(): Promise<false> {
+    const { button } = await showDialog({
+      title: this.#words.__("Edit without the compiled state?"),
+      body: this.#words.__("Keras cannot read how this model was compiled. It can be edited without; when it is saved, the file no longer has its loss and optimizer."),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this.#words.__("Edit Without") })],
+      defaultButton: 0,
+    });
+    if (!button.accept) throw new Cancelled();
+    return false;
   }
 
   /** Asks whether code in the file may be run; the state of the file that the answer holds for. */
