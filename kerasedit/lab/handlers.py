@@ -147,7 +147,7 @@ class PlaceHandler(_ContentsHandler):
     @authorized
     async def get(self) -> None:
         folder, _, name = self.get_query_argument("path").strip("/").rpartition("/")
-        if name in ("", ".", "..") or not {os.sep, os.altsep, "\0"}.isdisjoint(name):
+        if name in ("", ".", "..") or not {os.sep, os.altsep}.isdisjoint(name):
             raise web.HTTPError(400, "This is no name of a file.")
         found, place = await self._find(folder)
         if found["type"] != "directory":

@@ -51,6 +51,7 @@ class Tab:
         self._saved = editor.steps
         channel = comm.create_comm(target_name=TARGET, comm_id=name, primary=False)
         comm.get_comm_manager().register_comm(channel)
+        channel.send()  # ipywidgets takes a comm that was never spoken on for one without a kernel
         channel.on_close(lambda _: self.close())
         self._name = name
         self._widget = TabWidget(self, channel)
@@ -83,6 +84,8 @@ class Tab:
 
 class TabWidget(EditorWidget):
     """An editor's widget that no notebook knows of."""
+
+    _esm = _css = ""  # The page has the front end. Of files of it, anywidget never lets go of a widget.
 
     dirty = traitlets.Bool().tag(sync=True)
 
