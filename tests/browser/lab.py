@@ -138,6 +138,8 @@ def own_environment(home: Path, checkout: bool = True) -> dict[str, str]:
     (settings / "notification.jupyterlab-settings").write_text(
         json.dumps({"fetchNews": "false", "checkForUpdates": False})
     )
+    # What is in those folders goes before what is installed.
+    environment["JUPYTER_PREFER_ENV_PATH"] = "0"
     return environment | {name: str(folder) for name, folder in folders.items()}
 
 
