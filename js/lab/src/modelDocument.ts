@@ -97,10 +97,9 @@ export class ModelDocument {
       this.busy.value = this.#words.__("Loading the model …");
       this.#take(await this.#load(await connect(this.#services.kernels, id)));
     } catch (problem) {
-      if (!this.#context.isDisposed) {
-        this.problem.value = this.#explain(problem);
-        await this.#context.sessionContext.shutdown().catch(() => undefined);
-      }
+      const text = this.#explain(problem);
+      await this.#context.sessionContext.shutdown().catch(() => undefined);
+      this.problem.value = text;
     } finally {
       this.busy.value = null;
     }
