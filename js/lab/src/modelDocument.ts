@@ -8,6 +8,7 @@ import type { Kernel, KernelSpec, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { UUID } from "@lumino/coreutils";
 import { signal } from "@preact/signals";
+import { listed } from "../../shared/src/format";
 import { ask, inWords, KernelProblem, lacksKerasedit } from "./ask";
 import { FileReader } from "./files";
 import { connect, KernelHost } from "./kernelHost";
@@ -206,7 +207,7 @@ export class ModelDocument {
   /** Asks whether code in the file may be run; the state of the file that the answer holds for. */
   async #trust(): Promise<string> {
     const { file, stamp } = await this.reader.model();
-    const names = file.unsafe.slice(0, LISTED).join(", ") + (file.unsafe.length > LISTED ? " …" : "");
+    const names = listed(file.unsafe, LISTED);
     const { button } = await showDialog({
       title: this.#words.__("Run code that is in the file?"),
       body:
