@@ -14,6 +14,7 @@ import kerasedit
 from tests import models
 
 from .lab import WAIT, Lab
+from .test_accessibility import AXE, check
 from .test_model_files import double_click, folder, view
 from .widget import button, messages, python, row, toggle
 
@@ -296,6 +297,36 @@ def test_two_views_of_a_file_are_one_document(lab: Lab, folder: Path) -> None:
     expect(views).to_have_count(1)
     button(shown, "Undo").click()
     expect_dirty(lab, "m.keras", 0)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_is_shut_down(lab: Lab, folder: Path) -> None:
+    """The last state stays to be read; then the file is shown again, and can be edited anew."""
+    models.cnn().save(folder / "m.keras")
+    shown = edit_file(lab, "m.keras")
+    remove(shown, "block2_relu")
+    expect_dirty(lab, "m.keras")
+    lab.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+    alert = lab.page.locator(".ke-tab").get_by_role("alert")
+    expect(alert).to_contain_text("what was not saved is gone")
+    expect(messages(shown)).to_contain_text("not live")
+    expect_dirty(lab, "m.keras", 0)
+    button(alert, "Show the File").click()
+    expect(row(view(lab), "block2_relu")).to_be_visible()
+    button(view(lab), "Edit").click()
+    remove(editor(lab), "block2_relu")
+    expect_dirty(lab, "m.keras")
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    edit_file(lab, "m.keras")
+    lab.page.add_script_tag(path=AXE)
+    check(lab, "a model file that is edited")
+    lab.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+    expect(lab.page.locator(".ke-tab").get_by_role("alert")).to_be_visible()
+    check(lab, "without its kernel")
 
 
 # --- Variables ------------------------------------------------------------------------------------

@@ -72,25 +72,23 @@ export class EditorContent extends TabContent {
   }
 
   /** Takes up what the tab had before the page was loaded anew. */
-  async #resume(tab: string): Promise<void> {
-    await this.#begin(async (kernel) => {
+  #resume(tab: string): Promise<void> {
+    return this.#begin(async (kernel) => {
       const host = await KernelHost.attach(kernel, tab);
       if (!host) throw new KernelProblem("gone", this.#words.__("The kernel was restarted, and what was edited here is gone with it."));
       return host;
     });
   }
 
-  #open = async (): Promise<void> => {
+  #open = (): Promise<void> => {
     const { variable } = this.#args;
     const tab = UUID.uuid4();
-    await this.#begin(async (kernel) => {
+    return this.#begin(async (kernel) => {
       await ask(kernel, "open_variable", { tab, variable });
       const host = await KernelHost.attach(kernel, tab);
       if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
       return host;
     });
-    this.#args.tab = tab;
-    this.#argsChanged.emit();
   };
 
   async #begin(attach: (kernel: Kernel.IKernelConnection) => Promise<KernelHost>): Promise<void> {
@@ -112,6 +110,8 @@ export class EditorContent extends TabContent {
 
   #edit(host: KernelHost): void {
     this.#editor = host;
+    this.#args.tab = host.tab;
+    this.#argsChanged.emit();
     const lost = this.#words.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
     const label = this.#words.__("Open '%1' Again", this.#args.variable);
     this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#open() }));

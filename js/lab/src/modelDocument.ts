@@ -7,6 +7,7 @@ import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import type { Kernel, KernelSpec, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { UUID } from "@lumino/coreutils";
+import type { Signal } from "@lumino/signaling";
 import { signal } from "@preact/signals";
 import { listed } from "../../shared/src/format";
 import { ask, inWords, KernelProblem, lacksKerasedit } from "./ask";
@@ -18,6 +19,9 @@ const LISTED = 20;
 
 /** The names of the tabs of files begin so. */
 const TAB = "file-";
+
+/** Of a file that is only looked at. */
+const NO_CHECKPOINT = { id: "", last_modified: "" };
 
 type Specs = Record<string, KernelSpec.ISpecModel>;
 
@@ -76,6 +80,8 @@ export class ModelDocument {
     context.save = () => this.#save();
     context.saveAs = () => this.#saveAs();
     context.revert = () => this.#revert();
+    const checkpoint = context.createCheckpoint.bind(context);
+    context.createCheckpoint = async () => (this.editor.value ? checkpoint() : NO_CHECKPOINT);
     // A model is saved when somebody asks for it, not every two minutes, and not copied when it is opened.
     Object.defineProperty(context, "canSave", { value: false });
     void this.#resume();
@@ -297,15 +303,24 @@ export class ModelDocument {
 
   /** Has the kernel write the file; asks where it is no longer the one that was read. */
   async #write(host: KernelHost, path: string, overwrite: boolean): Promise<void> {
+    this.#tell("started");
     try {
       const place = await this.reader.at(path).place();
       const notes = await ask<string[]>(host.kernel, "save_file", { tab: host.tab, path: place.path, overwrite });
       if (notes.length > 0) void showDialog({ title: this.#words.__("The model was saved"), body: notes.join("\n"), buttons: [Dialog.okButton()] });
     } catch (problem) {
+      this.#tell("failed");
       if (problem instanceof KernelProblem && problem.type === "FileChanged") return this.#askOverwrite(host, path);
       await this.#fail(this.#words.__("The model was not saved"), problem);
     }
     if (path === this.#context.localPath) await this.#look();
+    this.#tell("completed");
+  }
+
+  /** Lets JupyterLab know how saving goes, by a signal that is the context's own. */
+  #tell(state: DocumentRegistry.SaveState): void {
+    const signal: Partial<Pick<Signal<unknown, DocumentRegistry.SaveState>, "emit">> = this.#context.saveState;
+    signal.emit?.(state);
   }
 
   async #askOverwrite(host: KernelHost, path: string): Promise<void> {

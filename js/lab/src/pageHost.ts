@@ -5,6 +5,7 @@ type Listener = (...args: never[]) => void;
 
 export abstract class PageHost implements Host {
   abstract readonly comm_live: boolean;
+  readonly shortcuts = true;
   protected readonly traits: Partial<Traits> = {};
   readonly #listeners = new Map<string, Set<Listener>>();
 

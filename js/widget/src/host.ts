@@ -40,6 +40,8 @@ export interface Host {
   answers?: string;
   /** What brings a kernel back that is gone, where that is not to run the cell again. */
   revival?: string;
+  /** Whether the page's own shortcuts hold inside too, as in a tab, which is no cell of a notebook. */
+  shortcuts?: boolean;
   /** Saves the model where the host knows to. There is then no notebook to hand it back to. */
   saveFile?: () => void;
   comm_live?: boolean;
