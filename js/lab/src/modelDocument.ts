@@ -7,7 +7,7 @@ import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import type { Kernel, KernelSpec, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { UUID } from "@lumino/coreutils";
-import type { Signal } from "@lumino/signaling";
+import { Signal } from "@lumino/signaling";
 import { signal } from "@preact/signals";
 import { listed } from "../../shared/src/format";
 import { ask, inWords, KernelProblem, lacksKerasedit } from "./ask";
@@ -319,8 +319,8 @@ export class ModelDocument {
 
   /** Lets JupyterLab know how saving goes, by a signal that is the context's own. */
   #tell(state: DocumentRegistry.SaveState): void {
-    const signal: Partial<Pick<Signal<unknown, DocumentRegistry.SaveState>, "emit">> = this.#context.saveState;
-    signal.emit?.(state);
+    const { saveState } = this.#context;
+    if (saveState instanceof Signal) saveState.emit(state);
   }
 
   async #askOverwrite(host: KernelHost, path: string): Promise<void> {
