@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import math
 import random
 import struct
 import sys
@@ -221,6 +222,46 @@ def as_called(model: Any) -> Iterator[None]:
     mixed = model.compute_dtype != model.variable_dtype
     with AutocastScope(model.compute_dtype) if mixed else contextlib.nullcontext():
         yield
+
+
+# -- models as they are ---------------------------------------------------------------------------
+
+
+def own_attributes(thing: Any) -> dict[str, Any]:
+    """What an object holds itself; no property and no hook of its class is asked for it."""
+    return object.__getattribute__(thing, "__dict__")
+
+
+def sizes(model: Any) -> Iterator[tuple[int, str, bool]]:
+    """Of each of `model.weights` how many values it has, its dtype, and whether it trains.
+
+    In one walk and by no code of the model's class. What Keras has for it walks once for each
+    question, and runs properties that a subclass may have of its own.
+    """
+    whole = own_attributes(model)["_trainable"]
+    seen = {id(model)}
+    waiting = [model]
+    while waiting:
+        held = own_attributes(waiting.pop())
+        for weight in (*held["_trainable_variables"], *held["_non_trainable_variables"]):
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                own = own_attributes(weight)
+                yield math.prod(own["_shape"]), own["_dtype"], whole and own["_trainable"]
+        for layer in held["_layers"]:
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                waiting.append(layer)
+
+
+def mark_copy(model: Any) -> None:
+    """Notes on a model that an editor made it."""
+    own_attributes(model)["_kerasedit_copy"] = True
+
+
+def is_copy(model: Any) -> bool:
+    """Whether an editor made a model."""
+    return "_kerasedit_copy" in own_attributes(model)
 
 
 # -- variables -----------------------------------------------------------------------------------

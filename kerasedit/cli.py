@@ -155,7 +155,7 @@ def _demo(options: argparse.Namespace) -> None:
         print(f"Opening {copy}, which is here already; delete it to get a fresh one.")
     else:
         try:
-            shutil.copyfile(_quickstart(), copy)
+            shutil.copyfile(quickstart(), copy)
         except OSError as error:
             raise Failure(f"cannot write {copy.absolute()}: {error}") from error
     try:
@@ -172,8 +172,8 @@ def _demo(options: argparse.Namespace) -> None:
         raise Failure(f"JupyterLab ended with exit status {status}")
 
 
-def _quickstart() -> Path:
-    """Inside the installed package; in a checkout (an editable install) beside it."""
+def quickstart() -> Path:
+    """The quick start: in the installed package; in a checkout (an editable install) beside it."""
     package = Path(__file__).parent
     installed = package / "notebooks" / "quickstart.ipynb"
     return installed if installed.is_file() else package.parent / "notebooks" / "quickstart.ipynb"

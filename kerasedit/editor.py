@@ -908,6 +908,12 @@ class Editor(EditMethods["Editor"]):
                 _keras.sync_state(self._copy.latest)
             return self._copy.model(self._graph, self._reachable)
 
+    @property
+    def made(self) -> keras.Model | None:
+        """`ed.model` if it is there; None where asking for it would build it."""
+        there = self._copy.built and self._copy.graph.structure == self._graph.structure
+        return self._copy.latest if there else None
+
     def _reachable(self) -> set[LayerId]:
         """Every layer that the present graph or a step of the history has or inherits from.
 

@@ -170,6 +170,7 @@ class RebuiltCopy:
             if old is not None and isinstance(layer, keras.Layer):
                 _keras.carry_holds(old, layer)
         settle_flags(graph, built.layers)
+        _keras.mark_copy(built.model)
         # A copy that was left uncompiled may have been compiled since.
         carried = self._carry_compile(built, graph) if self.compile or self.built else (None, None)
         by_hand = self.flags_set_by_hand()

@@ -21,6 +21,7 @@ from jupyter_server.services.contents.fileio import FileManagerMixin
 from jupyter_server.utils import ensure_async, to_os_path, url_path_join
 from tornado import web
 
+from ..cli import quickstart
 from ..errors import ModelFileError
 from ..modelfiles import read_arguments, read_detail, read_histograms, read_model
 
@@ -40,6 +41,7 @@ def make_handlers(base_url: str) -> Handlers:
         "detail": DetailHandler,
         "arguments": ArgumentsHandler,
         "place": PlaceHandler,
+        "quickstart": QuickStartHandler,
     }
     return [(url_path_join(base_url, "kerasedit", name), cls) for name, cls in asked.items()]
 
@@ -155,3 +157,14 @@ class PlaceHandler(_ContentsHandler):
         if not self.contents_manager.allow_hidden and name.startswith("."):
             raise web.HTTPError(404, "There is no such file.")
         self.finish(json.dumps({"path": os.path.join(place, name)}))
+
+
+class QuickStartHandler(APIHandler):
+    """The quick start, a notebook."""
+
+    auth_resource = "contents"
+
+    @web.authenticated
+    @authorized
+    def get(self) -> None:
+        self.finish(quickstart().read_text("utf-8"))

@@ -14,25 +14,38 @@ _QUESTIONS = {
     "open_variable": "tabs",
     "open_file": "tabs",
     "save_file": "tabs",
+    "tell_models": "models",
+    "tell_model": "models",
+    "hand_back": "models",
+    "compare_variables": "comparing",
 }
+
+
+PROBLEM = "application/vnd.kerasedit.problem+json"
 
 
 class Reply:
     """An answer as IPython hands it to whoever asked: as JSON, not as text that has to be parsed."""
 
-    def __init__(self, told: Any) -> None:
-        self.told = told
+    def __init__(self, told: Any, kind: str = "application/json") -> None:
+        self.told, self._kind = told, kind
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return {"application/json": self.told}
+        return {self._kind: self.told}
 
 
 def answer(question: str, arguments: str = "{}") -> Reply:
     """Answers a question of the JupyterLab extension.
 
+    What goes wrong is told, and not raised: IPython would keep it as the user's latest error, which
+    `%debug` looks into.
+
     Args:
         question: its name.
         arguments: its arguments, as the JSON of an object.
     """
-    module = importlib.import_module(f".{_QUESTIONS[question]}", __package__)
-    return Reply(getattr(module, question)(**json.loads(arguments)))
+    try:
+        module = importlib.import_module(f".{_QUESTIONS[question]}", __package__)
+        return Reply(getattr(module, question)(**json.loads(arguments)))
+    except Exception as problem:
+        return Reply({"type": type(problem).__name__, "message": str(problem)}, PROBLEM)

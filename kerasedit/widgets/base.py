@@ -54,6 +54,11 @@ def _release_closed() -> None:
             part.close()
 
 
+def shown_editors() -> list[Editor]:
+    """The editors that have a widget which is not closed."""
+    return [part.editor for part in list(_open) if not part.closed]
+
+
 class Part(anywidget.AnyWidget):
     """A widget that shows an editor, or a part of what there is to see of it.
 

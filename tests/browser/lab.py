@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,11 +127,13 @@ def own_environment(home: Path, checkout: bool = True) -> dict[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
     if checkout:
         for link, target in (
-            ("data/labextensions/kerasedit", "kerasedit/labextension"),
+            ("first/labextensions/kerasedit", "kerasedit/labextension"),
             ("config/jupyter_server_config.d/kerasedit.json", "js/lab/server/kerasedit.json"),
         ):
             (home / link).parent.mkdir(parents=True)
             (home / link).symlink_to(ROOT / target)
+    # Before what is installed, which comes before the user's own.
+    folders["JUPYTER_PATH"] = home / "first"
     # No question about news in a corner of the window.
     settings = folders["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
@@ -167,13 +169,16 @@ def install_jupyterlab(version: str) -> Path:
 
 
 @contextmanager
-def jupyter_server(home: Path, root: Path, lab: Path | None = None) -> Iterator[Jupyter]:
+def jupyter_server(
+    home: Path, root: Path, lab: Path | None = None, options: Sequence[str] = ()
+) -> Iterator[Jupyter]:
     """JupyterLab on the loopback interface, with the Python that runs this as its kernel.
 
     Args:
         home: an empty folder for its settings.
         root: the folder of its notebooks.
         lab: where to take JupyterLab from; None: the installed one.
+        options: more of the command line.
     """
     port = free_port()
     server = Jupyter(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, home)
@@ -194,6 +199,7 @@ def jupyter_server(home: Path, root: Path, lab: Path | None = None) -> Iterator[
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
+        *options,
     ]
     environment = own_environment(home)
     if lab is not None:

@@ -110,3 +110,26 @@ def test_pictures_of_a_model_file(lab: Lab) -> None:
     expect(shown.get_by_role("img", name="Weights of head:")).to_be_attached()
     lab.page.mouse.move(0, 0)
     lab.screenshots("model-file")
+
+
+@pytest.mark.slow
+def test_pictures_of_the_models_panel(lab: Lab) -> None:
+    lab.page.set_viewport_size({"width": 1180, "height": 620})
+    lab.new_notebook(BUILD.strip())
+    lab.execute("application:toggle-left-area")
+    lab.run_all(timeout=180_000)
+    lab.run_cell(
+        "import kerasedit\n\n"
+        "small = keras.Sequential([keras.Input((64,)), layers.Dense(10)])\n"
+        "ed = kerasedit.Editor(model).freeze('stem*')\n"
+        "ed.hand_back('model2')\n"
+        "tuned = kerasedit.Editor(small)\n"
+        "tuned.insert(layers.Dropout(0.3), before='dense')"
+    )
+    lab.execute("notebook:clear-all-cell-outputs")
+    lab.execute("kerasedit:show-models")
+    shown = lab.page.get_by_role("region", name="Keras models")
+    button(shown, "Inspect model").click()
+    expect(shown.get_by_role("gridcell", name="Details of model")).to_contain_text("Memory")
+    lab.page.mouse.move(0, 0)
+    lab.screenshots("models-panel")

@@ -1,6 +1,10 @@
 // Questions to a kernel that leave no trace in it: no variable, no output, no entry in the history.
 import type { Kernel } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
+import type { Problem } from "../../shared/src/protocol";
+
+const JSON_TYPE = "application/json";
+const PROBLEM = "application/vnd.kerasedit.problem+json";
 
 /** The kernel could not answer. */
 export class KernelProblem extends Error {
@@ -32,12 +36,27 @@ interface Evaluated {
 
 /** Asks `kerasedit.lab.kernel`. Waits while the kernel is busy. */
 export async function ask<T>(kernel: Kernel.IKernelConnection, question: string, args: object = {}): Promise<T> {
-  // What JSON writes of a string, Python reads as the same string.
-  const call = `.answer(${JSON.stringify(question)}, ${JSON.stringify(JSON.stringify(args))})`;
-  return evaluate<T>(kernel, `__import__("kerasedit.lab.kernel", fromlist=["answer"])${call}`);
+  return evaluate<T>(kernel, call(question, args));
 }
 
-/** What an expression of our own gives, as JSON. */
+/**
+ * Asks a kernel that may have nothing to do with Keras, or have no kerasedit. Nothing is imported and
+ * nothing raised there then: IPython keeps errors as the user's latest.
+ */
+export async function askWhereKerasIs<T>(kernel: Kernel.IKernelConnection, question: string): Promise<T | "no Keras" | "no kerasedit"> {
+  const hasKeras = `"keras" in __import__("sys").modules`;
+  const hasOurs = `__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit")`;
+  const told = await evaluate<T>(kernel, `(${call(question, {})} if ${hasOurs} else False) if ${hasKeras} else None`);
+  return told === "None" ? "no Keras" : told === "False" ? "no kerasedit" : told;
+}
+
+function call(question: string, args: object): string {
+  // What JSON writes of a string, Python reads as the same string.
+  const given = `${JSON.stringify(question)}, ${JSON.stringify(JSON.stringify(args))}`;
+  return `__import__("kerasedit.lab.kernel", fromlist=["answer"]).answer(${given})`;
+}
+
+/** What an expression of our own gives: as JSON, or as text where it is no answer. */
 export async function evaluate<T>(kernel: Kernel.IKernelConnection, expression: string): Promise<T> {
   const future = kernel.requestExecute({
     code: "",
@@ -51,7 +70,9 @@ export async function evaluate<T>(kernel: Kernel.IKernelConnection, expression: 
   if (content.status !== "ok") throw new KernelProblem("aborted", "The kernel was interrupted.");
   const { status, ename, evalue, data } = content.user_expressions["kerasedit"] as unknown as Evaluated;
   if (status !== "ok") throw new KernelProblem(ename ?? "Error", evalue ?? "The kernel could not answer.");
-  return data?.["application/json"] as T;
+  const problem = data?.[PROBLEM] as Problem | undefined;
+  if (problem) throw new KernelProblem(problem.type, problem.message);
+  return (data && JSON_TYPE in data ? data[JSON_TYPE] : data?.["text/plain"]) as T;
 }
 
 /** A kernel that ends does not answer. */

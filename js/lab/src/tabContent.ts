@@ -5,6 +5,7 @@ import { type ComponentChildren, h, render } from "preact";
 import type { Host } from "../../widget/src/host";
 import { Store } from "../../widget/src/store";
 import "../../widget/src/widget.css";
+import { viewOptions } from "./settings";
 import "./tab.css";
 
 export class TabContent extends Widget {
@@ -27,7 +28,7 @@ export class TabContent extends Widget {
   /** Shows what a host has. */
   protected present(host: Host, view: (store: Store) => ComponentChildren): void {
     this.empty();
-    this.store = new Store(host);
+    this.store = new Store(host, viewOptions);
     render(view(this.store), this.node);
     this.#fit();
   }

@@ -19,6 +19,7 @@ const PATHS = {
   history: "M2.5 8a5.5 5.5 0 1 0 1.8-4.1L2.5 5.6M2.5 2.5v3.1h3.1M8 5v3.3l2.2 1.4",
   check: "m3 8.5 3.5 3.5 6.5-7.5",
   close: "m4 4 8 8M12 4l-8 8",
+  refresh: "M13 8a5 5 0 1 1-1.6-3.7L13 6M13 2.5V6H9.5",
   warning: "M8 2.5 14 13H2zM8 6.5v3M8 11.3h.01",
 } as const;
 

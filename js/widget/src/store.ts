@@ -1,6 +1,6 @@
 // The state of one view, and everything a person can ask for. The kernel owns the model; this holds
 // what it said last, what was asked for and not yet confirmed, and how the view is arranged.
-import { batch, computed, effect, signal } from "@preact/signals";
+import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { count, plural } from "../../shared/src/format";
 import { withGhosts } from "../../shared/src/ghosts";
 import { decodeHistograms, type Histogram } from "../../shared/src/histogram";
@@ -17,6 +17,7 @@ import type {
   Removed,
   Row,
   WeightsRule,
+  Word,
 } from "../../shared/src/protocol";
 import { aroundPath, hasFlag, parentPath, patchRows, pathRange, scoredRows, scoreRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal, type Reply } from "./client";
@@ -26,7 +27,6 @@ import { LaneView } from "./laneView";
 import { Places, usualHeight } from "./place";
 import { TrainingView } from "./training";
 
-const BINS = 32;
 /** Rows whose histograms travel in one message. */
 const BATCH = 64;
 /** A kernel that was heard or asked this recently is not asked again whether it is there. */
@@ -61,6 +61,16 @@ export interface PruneTask {
   path: string;
   paths?: string[];
 }
+
+/** What a host may have its user set for all views. */
+export interface ViewOptions {
+  /** Of the histograms beside the layers. */
+  bins: ReadonlySignal<number>;
+  /** Whether weights are shown as they move while a model trains. */
+  live: ReadonlySignal<boolean>;
+}
+
+export const USUAL: ViewOptions = { bins: signal(32), live: signal(true) };
 
 export class Store {
   readonly host: Host;
@@ -141,6 +151,7 @@ export class Store {
   readonly canEdit = computed(() => this.part === "editor" && !this.dead.value && this.info.value?.editable === true);
 
   readonly #client: Client;
+  #bins = USUAL.bins.peek();
   readonly #stops: (() => void)[] = [];
   readonly #histogramRevision = new Map<string, number>();
   #histogramsUnderWay = false;
@@ -151,7 +162,7 @@ export class Store {
   #checked = 0;
   #viewTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(host: Host) {
+  constructor(host: Host, options = USUAL) {
     this.host = host;
     this.answers = host.answers ?? "the kernel";
     this.part = host.get("part") ?? "editor";
@@ -160,12 +171,13 @@ export class Store {
       (message) => host.send(message),
       (changes) => (this.waiting.value = changes),
     );
-    this.training = new TrainingView(host, {
-      tell: (word) => {
+    const kernel = {
+      tell: (word: Word) => {
         if (!this.dead.peek()) this.#client.tell(word);
       },
-      ask: (question) => this.#client.ask(question),
-    });
+      ask: <T>(question: Question) => this.#client.ask<T>(question),
+    };
+    this.training = new TrainingView(host, kernel, options.live);
     this.#stops.push(followTraits(host, ["revision", "info", "snapshot", "patch", "scores", "alive"], () => this.#readModel()));
     this.#stops.push(followTraits(host, ["selected", "filter", "height"], () => this.#readView()));
 
@@ -203,6 +215,7 @@ export class Store {
     );
     this.#stops.push(
       effect(() => {
+        this.#bins = options.bins.value;
         if (this.training.running.value) return;
         this.#histogramRevision.clear(); // What was trained is another, though of the same revision.
         this.#fetchHistograms();
@@ -519,7 +532,7 @@ export class Store {
     // Marked before the answer: what the kernel refuses is not asked for again until something changes.
     for (const path of paths) this.#histogramRevision.set(path, revision);
     this.#client
-      .ask<{ paths: string[]; bins: number }>({ query: "histograms", paths, bins: BINS })
+      .ask<{ paths: string[]; bins: number }>({ query: "histograms", paths, bins: this.#bins })
       .then(({ ok, buffers: [buffer] }) => {
         if (!buffer) return;
         const fresh = decodeHistograms(ok.paths, ok.bins, buffer);

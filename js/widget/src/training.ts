@@ -1,6 +1,6 @@
 // What a view shows of a training: where it stands, the weights of the rows in view as they move, and
 // as they were at a step that was asked for.
-import { batch, computed, effect, signal } from "@preact/signals";
+import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { type Binary, decodeMoments, type Histogram, type Moment } from "../../shared/src/histogram";
 import type { Frame, Question, Training, Word } from "../../shared/src/protocol";
 import { continueCurve, type Curve, keepMetrics, NO_CURVE, readTraining } from "../../shared/src/training";
@@ -45,6 +45,7 @@ export class TrainingView {
   readonly #read = signal<ReadonlySet<string>>(new Set());
   readonly #known = computed(() => this.state.value !== null);
   readonly #kernel: Kernel;
+  readonly #moves: ReadonlySignal<boolean>;
   readonly #stops: (() => void)[] = [];
   #inView: readonly string[] = [];
   #visible = true;
@@ -57,8 +58,9 @@ export class TrainingView {
   #scrubTimer: ReturnType<typeof setTimeout> | undefined;
   #heard = 0;
 
-  constructor(host: Host, kernel: Kernel) {
+  constructor(host: Host, kernel: Kernel, moves: ReadonlySignal<boolean> = signal(true)) {
     this.#kernel = kernel;
+    this.#moves = moves;
     this.#stops.push(followTraits(host, ["training"], () => this.#take(readTraining(host.get("training")))));
     this.#stops.push(
       effect(() => {
@@ -73,6 +75,12 @@ export class TrainingView {
     this.#stops.push(
       effect(() => {
         if (this.#known.value) this.#fetchCurve();
+      }),
+    );
+    this.#stops.push(
+      effect(() => {
+        if (!moves.value) this.#live.value = new Map();
+        this.watch();
       }),
     );
     const onVisibility = () => this.watch();
@@ -157,7 +165,7 @@ export class TrainingView {
   watch(): void {
     if (!this.running.peek()) return;
     clearTimeout(this.#watchTimer);
-    this.#watchTimer = setTimeout(() => this.#say(this.#visible && !document.hidden ? this.#inView : []), REST_MS);
+    this.#watchTimer = setTimeout(() => this.#say(this.#visible && this.#moves.peek() && !document.hidden ? this.#inView : []), REST_MS);
   }
 
   #say(paths: readonly string[]): void {

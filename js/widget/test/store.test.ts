@@ -1,9 +1,11 @@
 // What a view makes of what was asked for here and what comes from the kernel.
+import { signal } from "@preact/signals";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Row } from "../../shared/src/protocol";
 import { row } from "../../shared/test/row";
 import { Disconnected, Refusal } from "../src/client";
-import type { Store } from "../src/store";
+import type { Host } from "../src/host";
+import { Store, USUAL } from "../src/store";
 import { Fake, open, rowsFrom, rowsOf, settled } from "./fake";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -125,6 +127,19 @@ describe("questions for histograms", () => {
     store.view(["a"]);
     await settled();
     expect(fake.sent.find(({ query }) => query === "histograms")).not.toHaveProperty("log");
+    store.close();
+  });
+});
+
+describe("the number of bins", () => {
+  it("is the host's, and what is in view is fetched anew with another", async () => {
+    const [fake, bins] = [new Fake(["a"]), signal(16)];
+    const store = new Store(fake as unknown as Host, { ...USUAL, bins });
+    store.view(["a"]);
+    await settled();
+    bins.value = 48;
+    await settled();
+    expect(fake.sent.filter(({ query }) => query === "histograms")).toMatchObject([{ bins: 16 }, { bins: 48 }]);
     store.close();
   });
 });

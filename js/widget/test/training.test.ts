@@ -1,3 +1,4 @@
+import { signal } from "@preact/signals";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Question, Training, Word } from "../../shared/src/protocol";
 import type { Host } from "../src/host";
@@ -100,6 +101,23 @@ describe("what is watched", () => {
     view.setVisible(false);
     await rested();
     view.setVisible(true);
+    await rested();
+    expect(watches(page)).toEqual([["a"], [], ["a"]]);
+    view.close();
+  });
+
+  it("is nothing where weights are to stand still", async () => {
+    const [page, moves] = [new Page(BEGUN), signal(true)];
+    const view = new TrainingView(page.host, page.kernel, moves);
+    view.view(["a"]);
+    await rested();
+    frame(view, {}, { a: 5 });
+    await rested();
+    expect(mean(view, "a")).toBe(5);
+    moves.value = false;
+    expect(view.shows("a")).toBe(false);
+    await rested();
+    moves.value = true;
     await rested();
     expect(watches(page)).toEqual([["a"], [], ["a"]]);
     view.close();

@@ -1,0 +1,95 @@
+// The panel of Keras models in the side bar.
+import { type Signal, signal } from "@preact/signals";
+import type { JupyterFrontEnd } from "@jupyterlab/application";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import type { Message } from "@lumino/messaging";
+import { Widget } from "@lumino/widgets";
+import { h, render } from "preact";
+import "../../widget/src/widget.css";
+import { ActiveKernel } from "./activeKernel";
+import { modelIcon } from "./icon";
+import type { KernelModels, ModelRow } from "./kernelModels";
+import "./models.css";
+import { ModelsView } from "./ModelsView";
+
+export class ModelsPanel extends Widget {
+  readonly kernels: ActiveKernel;
+  readonly active: Signal<string | null> = signal(null);
+  readonly opened: Signal<string | null> = signal(null);
+  readonly #trans: TranslationBundle;
+  readonly #onEdit: () => void;
+  #drawn = false;
+  /** The row that JupyterLab's menu is open for, which leaves the focus nowhere. */
+  #menuOf: HTMLElement | null = null;
+
+  constructor(app: JupyterFrontEnd, trans: TranslationBundle, onEdit: () => void) {
+    super();
+    this.#trans = trans;
+    this.#onEdit = onEdit;
+    this.kernels = new ActiveKernel(app.shell);
+    this.id = "kerasedit-models";
+    this.addClass("ke-models-panel");
+    this.title.icon = modelIcon;
+    this.title.caption = trans.__("Keras models");
+    document.addEventListener("visibilitychange", this.#tellShown);
+    this.node.addEventListener("contextmenu", ({ target }) => (this.#menuOf = (target as Element).closest("[role=row]")));
+    app.contextMenu.menu.aboutToClose.connect(() => {
+      this.#menuOf?.focus();
+      this.#menuOf = null;
+    });
+  }
+
+  override dispose(): void {
+    if (this.isDisposed) return;
+    document.removeEventListener("visibilitychange", this.#tellShown);
+    render(null, this.node);
+    super.dispose();
+  }
+
+  /** The kernel that is shown, and the models that it told of. */
+  get kernel(): KernelModels | null {
+    return this.kernels.models.peek();
+  }
+
+  get models(): readonly ModelRow[] {
+    const known = this.kernel?.known.peek();
+    return known?.is === "models" ? known.models : [];
+  }
+
+  /** The model that the keyboard is on. */
+  get current(): ModelRow | null {
+    return this.models.find(({ variable }) => variable === this.active.peek()) ?? null;
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.#tellShown();
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.#tellShown();
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    // Nothing is drawn before somebody looks.
+    this.#tellShown();
+  }
+
+  protected override onActivateRequest(message: Message): void {
+    super.onActivateRequest(message);
+    if (this.node.contains(document.activeElement)) return;
+    const first = ["[role=row][tabindex='0']", "button"].map((name) => this.node.querySelector<HTMLElement>(name));
+    first.find((element) => element !== null)?.focus();
+  }
+
+  #tellShown = (): void => {
+    const shown = this.isVisible && document.visibilityState === "visible";
+    if (shown && !this.#drawn) {
+      this.#drawn = true;
+      render(h(ModelsView, { shown: this, onEdit: this.#onEdit, trans: this.#trans }), this.node);
+    }
+    this.kernels.setShown(shown);
+  };
+}
