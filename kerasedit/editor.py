@@ -1244,7 +1244,7 @@ def report_lines(report: Report) -> tuple[str, ...]:
     lines = []
     if report.dropped:
         lines += [f"dropped {listed(map(repr, report.dropped))}, which nothing needs any more"]
-    lines += [f"'{old}' is called '{new}'" for old, new in report.renamed]
+    lines += [f"'{old}' is taken here: it is called '{new}'" for old, new in report.renamed]
     lines += [f"'{name}' starts afresh" for name in found.reinitialized]
     lines += [f"'{name}' keeps the overlapping part" for name in found.sliced]
     return tuple(lines + report.notes + report.warnings)

@@ -689,4 +689,4 @@ def by_reason(what: str, passed_over: Mapping[str, str]) -> list[str]:
 def require_free(work: Workspace, owner: LayerId, name: str, what: str) -> None:
     """Raises `NameTaken` where a layer of the model has the name already."""
     if name in work.names_in(owner):
-        raise NameTaken(f"{what} cannot be called '{name}': another layer beside it is.")
+        raise NameTaken(f"{what} cannot be called '{name}': another layer beside it has that name.")

@@ -114,6 +114,17 @@ def test_rename_in_place(shown: Shown) -> None:
     expect(widget.get_by_role("alert")).to_contain_text("'west'")
     expect(row(widget, "head")).to_be_visible()
     assert shown.python("print(len(ed.history), ed.layers[-1].path)") == "2 head"
+    keys.press("Escape")
+
+    # What a filter found stays in sight under a name that it does not find.
+    search = widget.get_by_role("searchbox", name="Filter layers")
+    search.fill("w")
+    expect(row(widget, "conv")).to_have_count(0)
+    button(widget, "Rename west").click()
+    type_name(widget, "west", "left").press("Enter")
+    expect(row(widget, "left")).to_be_focused()
+    search.fill("x")
+    expect(row(widget, "left")).to_have_count(0)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +250,13 @@ def test_a_variable_is_only_replaced_when_asked_to(shown: Shown) -> None:
     expect(alert).to_contain_text("old")
     shown.lab.screenshots("hand-back", widget)
     assert shown.python("print(old is model)") == "True"
+    inside, around = alert.bounding_box(), widget.bounding_box()
+    assert inside and around and inside["x"] >= around["x"]
+    # Whoever goes on has not said yes.
+    button(alert, "Keep variable").focus()
+    widget.get_by_role("searchbox", name="Filter layers").focus()
+    expect(alert).to_have_count(0)
+    button(widget, "Hand back").click()
     button(alert, "Keep variable").click()
     expect(alert).to_have_count(0)
     assert shown.python("print(old is model)") == "True"

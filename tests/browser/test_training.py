@@ -159,8 +159,8 @@ def test_a_training_is_looked_back_at(lab: Lab, widget: Locator) -> None:
     expect(image).to_have_attribute("aria-label", re.compile("not changed since fit began"))
     slider.fill(str(total))
     expect(slider).to_have_attribute("aria-valuetext", f"step {total}")
-    button(training, "Live").click()
-    expect(slider).to_have_attribute("aria-valuetext", f"live, step {total}")
+    button(training, "Latest").click()
+    expect(slider).to_have_attribute("aria-valuetext", f"latest, step {total}")
     expect(image).to_have_attribute("aria-label", now)
 
     # A view that comes when all is over sees how the loss went.

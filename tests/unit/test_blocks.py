@@ -45,7 +45,7 @@ def test_an_automatic_name_that_is_taken_becomes_the_next_free_one(
     assert ed.find(becomes) == [becomes]
     assert ed.model.get_layer(becomes).units == 3
     assert block.name == given
-    assert f"'{given}' is called '{becomes}'" in ed.report
+    assert f"'{given}' is taken here: it is called '{becomes}'" in ed.report
 
 
 def test_a_chosen_name_that_is_taken_is_refused() -> None:

@@ -41,7 +41,7 @@ export function CompareView({ compared, trans }: { compared: Compared; trans: Tr
             {summary(found, trans)}
           </span>
           <span class="ke-spacer" />
-          <label class="ke-choice">
+          <label class="ke-compare-only">
             <input
               type="checkbox"
               checked={onlyDifferences.value}

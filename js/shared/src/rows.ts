@@ -39,8 +39,11 @@ export function foldRows(rows: readonly Row[], unfolded: ReadonlySet<string>): R
  * The rows that the list shows. A filter looks inside folded models too, and then shows only what
  * it matches, so that "shown" means the same to the eye and to the buttons that act on it.
  */
-export function shownRows(rows: readonly Row[], filter: string, unfolded: ReadonlySet<string>): Row[] {
-  return filter.trim() ? rows.filter(matcher(filter)) : foldRows(rows, unfolded);
+/** @param kept the path of a row that stays, whatever the filter says */
+export function shownRows(rows: readonly Row[], filter: string, unfolded: ReadonlySet<string>, kept: string | null = null): Row[] {
+  if (!filter.trim()) return foldRows(rows, unfolded);
+  const matches = matcher(filter);
+  return rows.filter((row) => row.path === kept || matches(row));
 }
 
 /** A path and those of the models around it, from the outermost inwards. */

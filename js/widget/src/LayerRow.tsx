@@ -129,7 +129,7 @@ export function LayerRow({ store, row, index, active }: Props) {
         </span>
       </span>
       <span role="gridcell" class="ke-cell ke-shape" title={`Output ${row.shape}, ${row.dtype}`}>
-        {row.shape}
+        <bdi dir="ltr">{row.shape}</bdi>
       </span>
       <span role="gridcell" class="ke-cell ke-number" title={`${count(row.trainable_params)} of them trainable`}>
         {row.params > 0 ? count(row.params) : ""}
@@ -283,7 +283,6 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
             foretelling={foretelling(store, () => ({ edit: "duplicate", target: path }))}
             onClick={() => void store.edit({ edit: "duplicate", target: path }, path)}
           />
-          <Button {...common} label={`Rename ${path}`} icon="rename" onClick={() => (store.renaming.value = path)} />
           <Button
             {...common}
             label={`Remove ${path}`}
@@ -294,6 +293,7 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
               if (event.detail < 2) store.remove([path]);
             }}
           />
+          <Button {...common} label={`Rename ${path}`} icon="rename" onClick={() => (store.renaming.value = path)} />
         </>
       )}
       <Button

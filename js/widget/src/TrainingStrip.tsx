@@ -86,12 +86,13 @@ function Scrubber({ store, total }: { store: Store; total: number }) {
   const wanted = training.wanted.value;
   const found = training.found.value;
   const text = `step ${count(wanted === null ? total : (found ?? wanted))}`;
+  const running = training.running.value;
   return (
     <span class="ke-scrubber">
       <input
         type="range"
         aria-label="Step of the training"
-        aria-valuetext={wanted === null ? `live, ${text}` : text}
+        aria-valuetext={wanted === null ? `${running ? "live" : "latest"}, ${text}` : text}
         title="The weights as they were at a step of the training"
         min={0}
         max={total}
@@ -99,15 +100,15 @@ function Scrubber({ store, total }: { store: Store; total: number }) {
         disabled={store.dead.value || total === 0}
         onInput={(event) => training.scrub(event.currentTarget.valueAsNumber)}
       />
-      <output class="ke-scrubbed">{text}</output>
+      <output class={`ke-scrubbed${wanted === null ? "" : " ke-scrubbed-past"}`}>{wanted === null ? text : `weights of ${text}`}</output>
       <Button
-        label="Live"
+        label={running ? "Live" : "Latest"}
         title="The weights as they are now"
         pressed={wanted === null}
         disabled={store.dead.value}
         onClick={() => training.scrub(null)}
       >
-        Live
+        {running ? "Live" : "Latest"}
       </Button>
     </span>
   );

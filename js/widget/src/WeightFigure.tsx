@@ -27,7 +27,7 @@ export function WeightFigure({ store, weight, log, compared }: Props) {
       <header class="ke-weight-head">
         <strong dir="auto">{name}</strong>
         <span class="ke-dim">
-          {showShape(weight.shape)} {weight.dtype}, {bytes(weight.bytes)}, {weight.trainable ? "trainable" : "not trained"}
+          {showShape(weight.shape)} {weight.dtype}, {bytes(weight.bytes)}, {weight.trainable ? "trainable" : "frozen"}
         </span>
         <Button
           label={`Copy path of ${path}`}

@@ -123,10 +123,12 @@ export class Store {
   /** Whether layers of the source that are gone are shown too, and those, as the kernel told them last. */
   readonly showsRemoved = signal(false);
   readonly #removed = signal<readonly Removed[]>([]);
+  /** A row that was renamed goes on being shown, whatever the filter finds, until there is another. */
+  readonly #kept = signal<string | null>(null);
 
   readonly shown = computed(() => {
     const [rows, filter, unfolded] = [this.rows.value, this.filter.value, this.unfolded.value];
-    return withGhosts(rows, shownRows(rows, filter, unfolded), this.#removed.value, filter, unfolded);
+    return withGhosts(rows, shownRows(rows, filter, unfolded, this.#kept.value), this.#removed.value, filter, unfolded);
   });
   readonly layersShown = computed(() => this.shown.value.filter((row) => row.kind !== "ghost"));
   readonly places = computed(() => {
@@ -469,6 +471,7 @@ export class Store {
     const isOld = (path: string) => path === from || path.startsWith(`${from}/`);
     const follow = (path: string) => (isOld(path) ? to + path.slice(from.length) : path);
     batch(() => {
+      this.#kept.value = to;
       this.unfolded.value = new Set([...this.unfolded.value].map(follow));
       for (const one of [this.opened, this.active]) if (one.value !== null) one.value = follow(one.value);
       if (this.#anchor !== null) this.#anchor = follow(this.#anchor);
@@ -552,6 +555,8 @@ export class Store {
   // How the view is arranged
 
   setFilter(text: string): void {
+    this.#kept.value = null;
+    this.note.value = null;
     this.filter.value = text;
     this.#writeView();
   }
