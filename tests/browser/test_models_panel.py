@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -377,19 +379,53 @@ def test_a_console_and_a_reload(lab: Lab) -> None:
     expect(row(lab.page.get_by_role("region", name="Keras models"), "model")).to_be_visible()
 
 
+WITHOUT = """
+import os, sys
+sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "kerasedit"))]
+"""
+ECHO = """
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.kernelbase import Kernel
+
+class Echo(Kernel):
+    implementation, implementation_version, banner = "echo", "1", "echo"
+    language_info = {"name": "echo", "mimetype": "text/plain", "file_extension": ".txt"}
+
+    def do_execute(self, code, *args, **options):
+        return {"status": "ok", "execution_count": self.execution_count,
+                "payload": [], "user_expressions": {}}
+
+IPKernelApp.launch_instance(kernel_class=Echo)
+"""
+
+
 @pytest.mark.slow
-def test_other_kernels(lab: Lab) -> None:
+def test_other_kernels(jupyter: Jupyter, browser: Browser) -> None:
     """One without kerasedit, and one that speaks another language."""
-    lab.jupyter.add_kernel("without", {"PYTHONPATH": str(lab.jupyter.home / "hidden")})
-    hidden = lab.jupyter.home / "hidden" / "kerasedit"
-    hidden.mkdir(parents=True, exist_ok=True)
-    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('kerasedit')")
-    lab.kernel = "without"
-    lab.new_notebook()
-    shown = panel(lab)
-    expect(shown).to_contain_text("Keras is not imported")
-    python(lab, "import keras")
-    expect(shown).to_contain_text("kerasedit is not installed for this kernel")
+    for name, file, code in (("without", "sitecustomize", WITHOUT), ("echo", "echo", ECHO)):
+        folder = jupyter.home / name
+        folder.mkdir()
+        (folder / f"{file}.py").write_text(code)
+        jupyter.add_kernel(name, {"PYTHONPATH": str(folder)})
+    spec = jupyter.home / "data" / "kernels" / "echo" / "kernel.json"
+    argv = [sys.executable, "-m", "echo", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "argv": argv, "language": "echo"}))
+    with open_lab(browser, jupyter) as lab:
+        lab.kernel = "without"
+        lab.new_notebook()
+        shown = panel(lab)
+        expect(shown).to_contain_text("Keras is not imported")
+        python(lab, "import keras")
+        expect(shown).to_contain_text("kerasedit is not installed for this kernel")
+        assert python(lab, "import sys; print(hasattr(sys, 'last_value'))") == "False"
+    with open_lab(browser, jupyter) as lab:
+        questions = Questions(lab)
+        lab.kernel = "echo"
+        lab.new_notebook(name="echo.ipynb")
+        expect(panel(lab)).to_contain_text("This kernel runs echo.")
+        assert questions.asked == 0
+    for name in ("without", "echo"):
+        shutil.rmtree(jupyter.home / "data" / "kernels" / name)
 
 
 @pytest.mark.slow

@@ -269,7 +269,9 @@ def ask(question: str, **arguments: Any) -> Any:
 
 
 def number(variable: str) -> int:
-    return next(row["number"] for row in ask("tell_models")["models"] if row["variable"] == variable)
+    return next(
+        row["number"] for row in ask("tell_models")["models"] if row["variable"] == variable
+    )
 
 
 @pytest.mark.parametrize("edited", [False, True])
