@@ -381,7 +381,7 @@ def test_a_console_and_a_reload(lab: Lab) -> None:
 
 WITHOUT = """
 import os, sys
-sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "kerasedit"))]
+sys.path[:] = [p for p in sys.path if not os.path.isfile(f"{p}/kerasedit/__init__.py")]
 """
 ECHO = """
 from ipykernel.kernelapp import IPKernelApp
