@@ -158,6 +158,7 @@ class Editor(EditMethods["Editor"]):
         self._gathering = False
         self._monitor = Monitor()
         self.replay: Replay | None = None
+        self.handed_back: str | None = None  # the variable that has `model`, as it was then
         self.preview = Preview(self)
         if graph.net.opaque:
             _ = self.model  # whether such a model can be copied is only known by doing it
@@ -979,15 +980,16 @@ class Editor(EditMethods["Editor"]):
             NameTaken: the name holds something else than a Keras model.
             EditError: it is no name for a variable, there is no notebook, or the copy is not sound.
         """
-        with self.lock:
-            if verify is False:
-                return bind(name, lambda: self.model, namespace, overwrite)
 
-            def sound() -> keras.Model:
+        def sound() -> keras.Model:
+            if verify is not False:
                 _require(self.verify(None if verify is True else verify))
-                return self.model
+            return self.model
 
-            return bind(name, sound, namespace, overwrite)
+        with self.lock:
+            model = bind(name, sound, namespace, overwrite)
+            self.handed_back = name
+            return model
 
     def save(self, path: str | os.PathLike[str], *, verify: Any = False) -> Editor:
         """Saves `ed.model`: written beside, loaded back, compared to the bit, then renamed.

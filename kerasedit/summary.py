@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
-from .graph.model_graph import Entry, LayerId, ModelGraph
+from .graph.model_graph import Call, Entry, LayerId, ModelGraph
 from .names import visible
 from .views import count_params, weights_under
 
@@ -22,7 +22,7 @@ def statuses(
 
     `reweighted` are the layers whose weights edits changed.
     """
-    stands_for = [_stands_for(source, graph, entry) for entry in graph.entries]
+    stands_for = _stand_for(source, graph)
     moved = _moved(source, graph, stands_for)
 
     def status(entry: Entry, layer: LayerId | None) -> str:
@@ -74,8 +74,31 @@ def _moved(
     return moved
 
 
-def _stands_for(source: ModelGraph, graph: ModelGraph, entry: Entry) -> LayerId | None:
-    """The layer of the source that this one is, or has become."""
+def _stand_for(source: ModelGraph, graph: ModelGraph) -> list[LayerId | None]:
+    """For each layer in data order the one of the source that it is, or has become."""
+    fresh = {entry.layer for entry in graph.entries if entry.layer not in source.layers}
+    called = _called_before(source, graph, fresh) if fresh else {}
+    return [_stands_for(source, graph, entry, called.get(entry.layer)) for entry in graph.entries]
+
+
+def _called_before(
+    source: ModelGraph, graph: ModelGraph, fresh: Container[LayerId]
+) -> dict[LayerId, LayerId]:
+    """For layers that are not of the source, which layer of it a call of theirs was of."""
+    before = {call.id: call.layer for call in _calls(source)}
+    calls = (call for call in _calls(graph) if call.layer in fresh and call.id in before)
+    return {call.layer: before[call.id] for call in calls}
+
+
+def _calls(graph: ModelGraph) -> Iterator[Call]:
+    for layer in graph.layers.values():
+        if layer.net is not None:
+            yield from layer.net.calls
+
+
+def _stands_for(
+    source: ModelGraph, graph: ModelGraph, entry: Entry, called_before: LayerId | None
+) -> LayerId | None:
     spec = graph.layers[entry.layer]
     if entry.layer in source.layers:
         return entry.layer
@@ -84,16 +107,17 @@ def _stands_for(source: ModelGraph, graph: ModelGraph, entry: Entry) -> LayerId 
             return origin.layer
     # One that starts afresh throughout inherits nothing, yet stands where it stood.
     stood = source.by_path.get(entry.path)
-    if stood and stood.layer not in graph.paths and source.layers[stood.layer].cls is spec.cls:
-        return stood.layer
+    for layer in (stood and stood.layer, called_before):
+        if layer and layer not in graph.paths and source.layers[layer].cls is spec.cls:
+            return layer
     return None
 
 
 def successors(source: ModelGraph, graph: ModelGraph) -> dict[LayerId, str]:
     """For each layer of the source that is left, the path of what it is or has become."""
     found: dict[LayerId, str] = {}
-    for entry in graph.entries:
-        if (layer := _stands_for(source, graph, entry)) is not None:
+    for entry, layer in zip(graph.entries, _stand_for(source, graph), strict=True):
+        if layer is not None:
             found.setdefault(layer, entry.path)
     return found
 

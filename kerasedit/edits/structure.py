@@ -401,8 +401,6 @@ class Rename(Edit):
                 for ref, old in zip(net.output_refs, draft.output_names, strict=False)
             )
             work.adopt(owner, draft)
-        leaf = entry.path[: len(entry.path) - len(spec.name)] + name
-        work.report.renamed.append((entry.path, leaf))
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,8 @@ class LiveEdit(keras.callbacks.Callback):
             total=0,
             metrics={},
             pending=(),
+            changed=0,
+            changed_at=0,
             tracing=self._trained.train_function is None,
             stopped=False,
             alerts=(),
@@ -322,7 +324,8 @@ class LiveEdit(keras.callbacks.Callback):
         if self._rise:
             self._warm_up(graph, {path for path, flag in changed.items() if flag})
         pending = changed_flags(graph, self.editor.graph) if run.waiting else ()
-        monitor.update(pending=tuple(pending), tracing=traced)
+        news = {"changed": len(changed), "changed_at": self._step} if changed else {}
+        monitor.update(pending=tuple(pending), tracing=traced, **news)
 
     def _warm_up(self, graph: ModelGraph, paths: set[str]) -> None:
         model = self._trained

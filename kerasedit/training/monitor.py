@@ -31,6 +31,7 @@ class State:
         total: the number of batches done since `fit` began.
         metrics: the loss and metrics, so far in this epoch.
         pending: the layers whose flags were asked for and hold from a batch to come.
+        changed, changed_at: how many layers' flags changed last, and after how many batches in all.
         tracing: whether the step under way is traced first, which takes its time.
         stopped: whether an interrupt or an error ended it.
         alerts: what went wrong, in words, the latest last.
@@ -44,6 +45,8 @@ class State:
     total: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
+    changed: int = 0
+    changed_at: int = 0
     tracing: bool = False
     stopped: bool = False
     alerts: tuple[str, ...] = ()

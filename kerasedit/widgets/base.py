@@ -168,6 +168,8 @@ class Part(anywidget.AnyWidget):
         if not self._view.unseen and self._unsent:
             unsent, self._unsent = self._unsent, set()
             super().send_state(unsent)
+        if self.editor.handed_back not in (None, self.info["variable"]):
+            self.info = self._info()
         self.send(reply, buffers)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -246,6 +248,9 @@ class Listing(Part):
             self._scored = None if found is None else scores_of(self.editor, found)
             self.set_trait("scores", self._scores())
         return self
+
+    def _static_html(self) -> str:
+        return table_html(self.editor, self.info, self.rows, self.scores)
 
     def _scores(self) -> dict[str, Any]:
         return {} if self._scored is None else self._scored.told(self.editor.graph)

@@ -201,5 +201,5 @@ def make_info(editor: Editor) -> dict[str, Any]:
         "redo_label": redo or "",
         "editable": not reason,
         "reason": reason,
-        "variable": free_variable(root.name, user_namespace()),
+        "variable": editor.handed_back or free_variable(root.name, user_namespace()),
     }

@@ -32,7 +32,12 @@ _RIGHT = "text-align:right"
 _COLUMNS = ("Layer", "Type", "Output shape", "Parameters", "Trainable", "Weights")
 
 
-def table_html(editor: Editor, info: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def table_html(
+    editor: Editor,
+    info: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, Any] | None = None,
+) -> str:
     """The rows of a layer list as a table, with a small histogram of each layer's weights.
 
     Nothing is built for it, and of large weights only samples are looked at.
@@ -40,14 +45,18 @@ def table_html(editor: Editor, info: Mapping[str, Any], rows: Sequence[Mapping[s
     Args:
         editor: whose weights are drawn.
         info, rows: its totals and layers, as the widget has them.
+        scores: what was found of layers, as the widget has it; a column where there is any.
     """
     shown = rows[:MOST_ROWS]
     with editor.lock:
         weights = [_weights(editor, row) for row in shown]
+    heads = [(_RIGHT if name == "Parameters" else _LEFT, name) for name in _COLUMNS]
     lines = [_line(row, drawn) for row, (drawn, _) in zip(shown, weights, strict=True)]
-    heads = "".join(
-        f'<th style="{_RIGHT if name == "Parameters" else _LEFT}">{name}</th>' for name in _COLUMNS
-    )
+    if scores:
+        heads.append((_RIGHT, _text(scores["label"])))
+        for line, row in zip(lines, shown, strict=True):
+            value = scores["values"].get(row["path"])
+            line.append((_RIGHT, "" if value is None else f"{value:+.3g}"))
     notes = []
     if len(rows) > len(shown):
         notes.append(f"And {len(rows) - len(shown):,} more.")
@@ -56,7 +65,8 @@ def table_html(editor: Editor, info: Mapping[str, Any], rows: Sequence[Mapping[s
     return (
         f"<div><b>{_text(info['name'])}</b> {info['params']:,} parameters, "
         f"{info['trainable']:,} of them trainable"
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        f"<table><thead>{_tr('th', heads)}</thead>"
+        f"<tbody>{''.join(_tr('td', line) for line in lines)}</tbody></table>"
         f"{' '.join(notes)}</div>"
     )
 
@@ -69,22 +79,31 @@ def steps_html(steps: Sequence[str], done: int) -> str:
     return f'<ol start="{done - len(steps) + 1}">{items}</ol>'
 
 
-def _line(row: Mapping[str, Any], drawn: str) -> str:
+_Cell = tuple[str, str]  # its style, and what is in it
+
+
+def _tr(tag: str, cells: Sequence[_Cell]) -> str:
+    held = (
+        f'<{tag} style="{style}">{text}</{tag}>' if text else f"<{tag}></{tag}>"
+        for style, text in cells
+    )
+    return f"<tr>{''.join(held)}</tr>"
+
+
+def _line(row: Mapping[str, Any], drawn: str) -> list[_Cell]:
     flag = {True: "yes", False: "frozen", None: ""}[row["trainable"] if row["weights"] else None]
     marks = ", ".join(filter(None, [row["status"], *row["marks"]]))
     name = _text(row["name"]) + (f" <small>({marks})</small>" if marks else "")
     params = f"{row['params']:,}" if row["params"] else ""
     indent = f";padding-left:{(row['level'] - 1) * 16}px" if row["level"] > 1 else ""
-    cells = (
+    return [
         (_LEFT + indent, name),
         (_LEFT, _text(row["class_name"])),
         (_LEFT, _text(row["shape"])),
         (_RIGHT, params),
         (_LEFT, flag),
         (_LEFT, drawn),
-    )
-    tds = (f'<td style="{style}">{held}</td>' if held else "<td></td>" for style, held in cells)
-    return f"<tr>{''.join(tds)}</tr>"
+    ]
 
 
 def _weights(editor: Editor, row: Mapping[str, Any]) -> tuple[str, bool]:

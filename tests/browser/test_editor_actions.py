@@ -6,6 +6,7 @@ own small model in a new cell.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -164,6 +165,11 @@ def test_removing_a_merge_asks_what_to_keep(shown: Shown) -> None:
 
     alert = widget.get_by_role("alert")
     expect(button(alert, "Keep left")).to_be_visible()
+    ways = alert.get_by_role("listitem")
+    expect(ways.first).to_contain_text(
+        re.compile(r"Keep left\s*Parameters \u2212\d+; dropped: right")
+    )
+    expect(ways.nth(1)).to_contain_text("dropped: left")
     shown.lab.screenshot("action-keep", widget)
     assert shown.python("print(ed.history)") == "()"
     button(alert, "Keep right").click()

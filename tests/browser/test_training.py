@@ -93,6 +93,8 @@ def test_training_is_steered_in_the_widget(lab: Lab, subshells: bool) -> None:
 
     # What is frozen holds from the next batch on, and the weights are seen to stand still.
     click(widget, "conv1", "false")
+    work = strip(widget).get_by_role("status", name="Changes under way")
+    expect(work).to_have_text(re.compile(r"^1 layer changed after step [\d,]+$"))
     expect(weights(widget, "conv1")).to_have_attribute(
         "aria-label", re.compile("update 0 % a step")
     )
@@ -161,6 +163,10 @@ def test_a_training_is_looked_back_at(lab: Lab, widget: Locator) -> None:
     expect(slider).to_have_attribute("aria-valuetext", f"live, step {total}")
     expect(image).to_have_attribute("aria-label", now)
 
+    # A view that comes when all is over sees how the loss went.
+    late = region(lab.run_cell("ed"))
+    expect(strip(late).get_by_role("img", name=re.compile("^Loss, the last"))).to_be_visible()
+
     # What goes wrong is said.
     lab.run_cell("ed.model.fit(images * np.nan, labels, verbose=0, callbacks=[ed.live()])")
     alerts = training.get_by_role("alert")
@@ -200,6 +206,7 @@ def test_pictures_of_a_training(lab: Lab) -> None:
         moves(weights(widget, "backbone/conv1"))
         lab.screenshot(f"training-{name}", widget)
     stop(lab, widget)
-    strip(widget).get_by_role("slider").fill("200")
+    slider = strip(widget).get_by_role("slider")
+    slider.fill(str(int(slider.get_attribute("max") or 0) // 2))
     expect(weights(widget, "hidden")).to_have_attribute("aria-label", re.compile("a step"))
     lab.screenshot("trained-light", widget)

@@ -291,33 +291,40 @@ def compiled() -> keras.Model:
     return model
 
 
-BAD: dict[str, tuple[Callable[[], Any], str]] = {
-    "edits": (lambda: ablate(chain(), edits="cut"), "'cut'"),
-    "no edits": (lambda: ablate(chain(), edits=[]), "'remove'"),
-    "repeats": (lambda: ablate(chain(), repeats=0), "repeats"),
-    "epochs": (lambda: ablate(compiled(), X, Y, edits="freeze", epochs=0), "epochs"),
-    "freeze without y": (lambda: ablate(compiled(), edits="freeze"), "needs y"),
-    "epochs, not compiled": (lambda: ablate(chain(), X, Y, epochs=1), "compiled"),
-    "y, not compiled": (lambda: ablate(chain(), X, Y), "metric="),
-    "a metric without y": (lambda: ablate(chain(), metric="mae"), "needs y="),
-    "no such metric": (lambda: ablate(chain(), X, Y, metric="q"), "no metric 'q'"),
-    "shape of x": (lambda: ablate(chain(), data(5, 3)), "does not take x="),
-    "no samples": (lambda: ablate(chain(), data(0, 4)), "at least one"),
-    "no arrays": (lambda: ablate(chain(), 3.0), "at least one"),
-    "shape of y": (lambda: ablate(compiled(), X, data(40, 3)), "unedited model cannot be scored"),
-    "fewer y": (lambda: ablate(compiled(), X, Y[:-1]), "unedited model cannot be scored"),
-    "validation": (lambda: ablate(chain(), X, Y, validation_data=X), "validation_data"),
-    "no layer": (lambda: ablate(chain(), target="a"), "No layer can take"),
-    "no weights": (lambda: ablate(chain(), edits="reinitialize", target="drop"), "No layer"),
-    "fraction": (lambda: ablate(chain(), edits="prune", fraction=2), "from 0 to 1"),
+BAD: dict[str, tuple[Callable[[], keras.Model], Callable[[keras.Model], Any], str]] = {
+    "edits": (chain, lambda m: ablate(m, edits="cut"), "'cut'"),
+    "no edits": (chain, lambda m: ablate(m, edits=[]), "'remove'"),
+    "repeats": (chain, lambda m: ablate(m, repeats=0), "repeats"),
+    "epochs": (compiled, lambda m: ablate(m, X, Y, edits="freeze", epochs=0), "epochs"),
+    "freeze without y": (compiled, lambda m: ablate(m, edits="freeze"), "needs y"),
+    "epochs, not compiled": (chain, lambda m: ablate(m, X, Y, epochs=1), "compiled"),
+    "y, not compiled": (chain, lambda m: ablate(m, X, Y), "metric="),
+    "a metric without y": (chain, lambda m: ablate(m, metric="mae"), "needs y="),
+    "no such metric": (chain, lambda m: ablate(m, X, Y, metric="q"), "no metric 'q'"),
+    "shape of x": (chain, lambda m: ablate(m, data(5, 3)), "does not take x="),
+    "no samples": (chain, lambda m: ablate(m, data(0, 4)), "at least one"),
+    "no arrays": (chain, lambda m: ablate(m, 3.0), "at least one"),
+    "shape of y": (
+        compiled,
+        lambda m: ablate(m, X, data(40, 3)),
+        "unedited model cannot be scored",
+    ),
+    "fewer y": (compiled, lambda m: ablate(m, X, Y[:-1]), "unedited model cannot be scored"),
+    "validation": (chain, lambda m: ablate(m, X, Y, validation_data=X), "validation_data"),
+    "no layer": (chain, lambda m: ablate(m, target="a"), "No layer can take"),
+    "no weights": (chain, lambda m: ablate(m, edits="reinitialize", target="drop"), "No layer"),
+    "fraction": (chain, lambda m: ablate(m, edits="prune", fraction=2), "from 0 to 1"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_raises(name: str) -> None:
-    act, words = BAD[name]
+    make, act, words = BAD[name]
+    model = make()
+    before = fingerprint(model)
     with pytest.raises(EditError, match=words):
-        act()
+        act(model)
+    assert fingerprint(model) == before
 
 
 @pytest.mark.tensorflow

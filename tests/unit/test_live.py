@@ -574,8 +574,10 @@ def test_what_waits_is_told() -> None:
         4: lambda _: time.sleep(0.3),
         5: lambda _: seen.append(ed.monitor.state.pending),
     }
-    train(ed, toggles)
+    live = train(ed, toggles)
     assert seen == [("a",), ()]
+    now = ed.monitor.state
+    assert (now.changed, now.changed_at) == (1, live.log[0].step)
 
 
 # -- weights and structure -----------------------------------------------------------------------

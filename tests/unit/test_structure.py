@@ -754,6 +754,7 @@ def test_rename() -> None:
     assert [la.name for la in model.layers] == ["x", "a", "b", "c", "add", "top"]
     with pytest.raises(NameTaken, match="'c'"):
         ed.rename("bee", "c")
+    assert ed.report == ()
     ed.remove("bee").rename("c", "bee")  # a freed name can be taken
     assert [la.name for la in ed.model.layers] == ["x", "a", "bee", "add", "head"]
 

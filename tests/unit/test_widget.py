@@ -303,6 +303,7 @@ def test_hand_back_asks_before_it_replaces(wire: Wire, monkeypatch: pytest.Monke
     assert wire.ask(action="hand_back", name="new")["ok"] == {"name": "new"}
     assert wire.ask(action="hand_back", name="data", overwrite=True)["ok"] == {"name": "data"}
     assert space["new"] is space["data"] is wire.editor.model
+    assert wire.widget.info["variable"] == "data"  # what a view that comes now proposes
     for bad in (3, "", "a b", "class", "x.y", None):
         assert wire.ask(action="hand_back", name=bad)["error"]["type"] == "EditError"
 

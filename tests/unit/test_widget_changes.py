@@ -233,6 +233,10 @@ def test_what_was_removed_is_told_with_its_place(ed: Editor) -> None:
     assert [path for path, _, _ in told()] == ["inner/relu", "drop"]
     statuses = {row["path"]: row["status"] for row in rows_of(ed)}
     assert statuses["hidden"] == statuses["head"] == "changed"
+    ed.rename("hidden", "dense")
+    assert {row["path"]: row["status"] for row in rows_of(ed)}["dense"] == "changed"
+    assert [path for path, _, _ in told()] == ["inner/relu", "drop"]
+    ed.undo()
 
     # Of a model that is gone, nothing inside is told by itself.
     ed.remove("encoder", on_mismatch="reinit")

@@ -39,7 +39,10 @@ def test_an_ablation_is_shown_by_layer(ed: Editor) -> None:
     assert widget.scores == {} and widget.show_ablation(found) is widget
     assert widget.scores == {"label": "loss added", "values": found.by_layer()}
     assert set(values(widget)) >= {"a", "b", "inner/first", "head"}
+    page = widget._static_html()
+    assert ">loss added</th>" in page and f">{values(widget)['a']:+.3g}</td>" in page
     assert widget.show_ablation(None).scores == {}
+    assert "loss added" not in widget._static_html()
 
 
 @pytest.mark.parametrize(("mode", "what"), [("max", "lost"), ("min", "added")])

@@ -1,3 +1,4 @@
+import { listed } from "../../shared/src/format";
 import { Button } from "../../widget/src/Button";
 import { Totals } from "../../widget/src/Bar";
 import { FilterBox } from "../../widget/src/FilterBox";
@@ -64,14 +65,9 @@ export function describe(facts: FileFacts): string {
 /** What a person should know before the model is loaded. */
 export function notices({ unsafe, custom, notes }: FileFacts): string[] {
   const found = [...notes];
-  if (custom.length > 0) found.push(`Classes of its own, to be registered before it is loaded: ${list(custom)}.`);
+  if (custom.length > 0) found.push(`Classes of its own, to be registered before it is loaded: ${listed(custom, LISTED)}.`);
   if (unsafe.length > 0) {
-    found.push(`Loading this model runs code that is in the file, so only where you trust it: ${list(unsafe)}. Nothing was run to show it here.`);
+    found.push(`Loading this model runs code that is in the file, so only where you trust it: ${listed(unsafe, LISTED)}. Nothing was run to show it here.`);
   }
   return found;
-}
-
-function list(names: readonly string[]): string {
-  const more = names.length - LISTED;
-  return names.slice(0, LISTED).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }

@@ -107,6 +107,9 @@ export interface Training {
   metrics: Record<string, number | string>;
   /** Layers whose flags hold from a batch to come. */
   pending: string[];
+  /** How many layers' flags changed last, and after how many batches in all; missing in an old notebook. */
+  changed?: number;
+  changed_at?: number;
   /** Whether the step under way is compiled first. */
   tracing: boolean;
   stopped: boolean;

@@ -1,5 +1,5 @@
 // Where a training stands, in words, and the curve of its loss.
-import { figure, plural } from "./format";
+import { count, figure, plural } from "./format";
 import type { Training } from "./protocol";
 
 /** Before the first `fit` there is nothing to show; old notebooks hold an empty object. */
@@ -21,6 +21,11 @@ export function describeWork({ tracing, pending, total }: Training): string {
   if (tracing) return total > 0 ? "tracing the new set of flags…" : "tracing the first step…";
   if (pending.length === 0) return "";
   return `${plural(pending.length, "layer")} ${pending.length === 1 ? "changes" : "change"} at the next batch`;
+}
+
+/** What toggles have done last. */
+export function describeChange({ changed = 0, changed_at = 0 }: Training): string {
+  return changed > 0 ? `${plural(changed, "layer")} changed after step ${count(changed_at)}` : "";
 }
 
 /** Whether the flag of a row, or of any inside it, waits for a batch to come. */

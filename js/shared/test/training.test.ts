@@ -5,6 +5,7 @@ import {
   curvePath,
   describeCurve,
   describeProgress,
+  describeChange,
   describeWork,
   doneShare,
   isPending,
@@ -58,6 +59,8 @@ describe("work", () => {
     expect(describeWork({ ...training, pending: ["a", "b"] })).toBe("2 layers change at the next batch");
     expect(describeWork({ ...training, pending: ["a"], tracing: true })).toBe("tracing the new set of flags…");
     expect(describeWork({ ...training, tracing: true, total: 0 })).toBe("tracing the first step…");
+    expect(describeChange(training)).toBe("");
+    expect(describeChange({ ...training, changed: 2, changed_at: 1200 })).toBe("2 layers changed after step 1,200");
   });
 });
 

@@ -43,7 +43,7 @@ export function Button(props: Props) {
       }}
     >
       {icon && <Icon name={icon} />}
-      {children}
+      {children && <span class="ke-text">{children}</span>}
     </button>
   );
 }

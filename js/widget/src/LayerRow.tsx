@@ -267,13 +267,6 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
   const common = { tabIndex, disabled: store.dead.value };
   return (
     <>
-      <Button
-        tabIndex={tabIndex}
-        label={`Details of ${path}`}
-        icon="fold"
-        expanded={store.opened.value === path}
-        onClick={() => store.toggleDetail(path)}
-      />
       {editable && inside && (
         <Button {...common} label={`Insert before ${path}`} icon="insertBefore" onClick={() => open("insert-before")} />
       )}
@@ -303,6 +296,13 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
           />
         </>
       )}
+      <Button
+        tabIndex={tabIndex}
+        label={`Details of ${path}`}
+        icon="fold"
+        expanded={store.opened.value === path}
+        onClick={() => store.toggleDetail(path)}
+      />
       {whole && (
         <Button
           tabIndex={tabIndex}

@@ -274,7 +274,13 @@ export function Layers({ store }: { store: Store }) {
         <span>Type</span>
         <span>Output shape</span>
         <span class="ke-number">Parameters</span>
-        <span>Weights</span>
+        {store.training.running.value ? (
+          <span title="Beside each histogram, how strong the last updates of the weights were, from one in 100,000 to one in 10">
+            Weights, <span class="ke-update-head">updates</span>
+          </span>
+        ) : (
+          <span>Weights</span>
+        )}
         {scores && (
           <span class="ke-score-head" title={scores.label}>
             {scores.label}

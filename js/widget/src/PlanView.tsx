@@ -1,10 +1,12 @@
-import { bytes, change, count, operations, shortened } from "../../shared/src/format";
+import { bytes, change, count, listed, operations, shortened } from "../../shared/src/format";
 import type { Plan } from "../../shared/src/protocol";
 import type { Refusal } from "./client";
 import { Icon } from "./Icon";
 
 /** Lines of each kind that a person may want to read through. */
 const LINES = 60;
+/** Names in one line. */
+const NAMES = 4;
 
 interface Props {
   plan: Plan | null;
@@ -35,6 +37,19 @@ function listsOf(plan: Plan): [string, string[]][] {
     ["New names", plan.renamed.map(([before, after]) => `${before} → ${after}`)],
   ];
   return lists.filter(([, lines]) => lines.length > 0);
+}
+
+/** What an edit would cost, in a line: `Parameters −128; dropped: left1, left2`. */
+export function outcome(plan: Plan): string {
+  if (!plan.ok) return plan.errors[0] ?? "";
+  const lists: [string, string[]][] = [
+    ["dropped", plan.dropped],
+    ["starts afresh", plan.reinitialized],
+    ["copied in part", plan.sliced],
+  ];
+  const told = lists.flatMap(([what, names]) => (names.length > 0 ? [`${what}: ${listed(names, NAMES)}`] : []));
+  const { params_before: before, params_after: after } = plan;
+  return [`Parameters ${before === after ? "as before" : change(before, after, count)}`, ...told].join("; ");
 }
 
 /** The plan in words; of each kind as many lines as `limit` says. */

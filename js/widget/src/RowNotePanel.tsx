@@ -3,8 +3,11 @@ import type { Edit, Row } from "../../shared/src/protocol";
 import { inputsOf } from "../../shared/src/rows";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
+import { Refusal } from "./client";
+import { outcome } from "./PlanView";
 import { foretelling } from "./pointing";
 import type { Retried, RowNote, Store } from "./store";
+import { useFetched } from "./useAnswer";
 
 const STRUCTURAL: ReadonlySet<Edit["edit"]> = new Set(["remove", "insert", "replace", "duplicate", "trim"]);
 
@@ -33,13 +36,36 @@ interface Props {
   scrollTop: ReadonlySignal<number>;
 }
 
+interface Choice {
+  label: string;
+  choice: Retried;
+}
+
+/** A choice, and what it costs. */
+function Way({ store, note, label, choice }: Choice & { store: Store; note: RowNote }) {
+  const edit = { ...note.edit, ...choice };
+  const plan = useFetched(store, JSON.stringify(edit), () => store.preview(edit));
+  return (
+    <li class="ke-way">
+      <Button label={label} foretelling={foretelling(store, () => edit)} onClick={() => store.retry(note, choice)}>
+        {label}
+      </Button>
+      {plan && (
+        <span class="ke-dim" dir="auto">
+          {plan instanceof Refusal ? plan.message : outcome(plan)}
+        </span>
+      )}
+    </li>
+  );
+}
+
 /** Why the kernel refused an edit of a row, and the choices that would let it through. */
 export function RowNotePanel({ store, note, index, scrollTop }: Props) {
   const { path, refusal, edit } = note;
   const inputs = inputsToKeep(store.rows.value, edit);
   const asksMismatch = refusal.hint === "on_mismatch" && STRUCTURAL.has(edit.edit) && !edit.on_mismatch;
 
-  const choices: { label: string; choice: Retried }[] = inputs.map((name, keep) => ({ label: `Keep ${name}`, choice: { keep } }));
+  const choices: Choice[] = inputs.map((name, keep) => ({ label: `Keep ${name}`, choice: { keep } }));
   if (asksMismatch) {
     choices.push(
       { label: "Start afresh what does not fit", choice: { on_mismatch: "reinit" } },
@@ -61,16 +87,13 @@ export function RowNotePanel({ store, note, index, scrollTop }: Props) {
       }}
     >
       <Alert refusal={refusal}>
-        {choices.map(({ label, choice }) => (
-          <Button
-            key={label}
-            label={label}
-            foretelling={foretelling(store, () => ({ ...edit, ...choice }))}
-            onClick={() => store.retry(note, choice)}
-          >
-            {label}
-          </Button>
-        ))}
+        {choices.length > 0 && (
+          <ul class="ke-ways">
+            {choices.map((way) => (
+              <Way key={way.label} store={store} note={note} {...way} />
+            ))}
+          </ul>
+        )}
         <Button label={`Close message for ${path}`} onClick={close}>
           Close
         </Button>

@@ -1,6 +1,7 @@
 import { count } from "../../shared/src/format";
 import {
   curvePath,
+  describeChange,
   describeCurve,
   describeProgress,
   describeWork,
@@ -38,7 +39,7 @@ export function TrainingStrip({ store }: { store: Store }) {
           </div>
         )}
         <span class="ke-training-work" role="status" aria-label="Changes under way">
-          {work && <span class="ke-waiting">{work}</span>}
+          {work ? <span class="ke-waiting">{work}</span> : running && describeChange(training)}
         </span>
       </div>
       <div class="ke-training-line">

@@ -186,9 +186,12 @@ export class Store {
     host.on("msg:custom", onMessage);
     const onComm = () => void this.#commChanged();
     host.on("comm_live_update", onComm);
+    const onPageHide = () => this.#client.tell({ action: "leave" });
+    window.addEventListener("pagehide", onPageHide);
     this.#stops.push(() => {
       host.off("msg:custom", onMessage);
       host.off("comm_live_update", onComm);
+      window.removeEventListener("pagehide", onPageHide);
     });
 
     this.#stops.push(

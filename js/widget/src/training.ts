@@ -43,6 +43,7 @@ export class TrainingView {
   readonly #live = signal<ReadonlyMap<string, Moment>>(new Map());
   readonly #past = signal<ReadonlyMap<string, Moment>>(new Map());
   readonly #read = signal<ReadonlySet<string>>(new Set());
+  readonly #known = computed(() => this.state.value !== null);
   readonly #kernel: Kernel;
   readonly #moves: ReadonlySignal<boolean>;
   readonly #stops: (() => void)[] = [];
@@ -67,9 +68,13 @@ export class TrainingView {
         this.scrub(null); // What was looked at is of the training before.
         this.#read.value = new Set();
         this.watch();
-        this.#fetchCurve();
         const timer = setInterval(() => this.#breakSilence(), SILENCE_MS);
         return () => clearInterval(timer);
+      }),
+    );
+    this.#stops.push(
+      effect(() => {
+        if (this.#known.value) this.#fetchCurve();
       }),
     );
     this.#stops.push(
