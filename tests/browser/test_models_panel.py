@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, expect
 
 from tests import models
 
-from .lab import Jupyter, Lab, NotebookPage, open_lab
+from .lab import Jupyter, Lab, NotebookPage, install_jupyterlab, jupyter_server, open_lab
 from .test_accessibility import AXE, check
 from .widget import button, python, region, row
 
@@ -426,6 +426,23 @@ def test_other_kernels(jupyter: Jupyter, browser: Browser) -> None:
         assert questions.asked == 0
     for name in ("without", "echo"):
         shutil.rmtree(jupyter.home / "data" / "kernels" / name)
+
+
+@pytest.mark.slow
+def test_the_oldest_jupyterlab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
+    home, root = tmp_path_factory.mktemp("old-home"), tmp_path_factory.mktemp("old-root")
+    with (
+        jupyter_server(home, root, install_jupyterlab("4.4")) as server,
+        open_lab(browser, server) as lab,
+    ):
+        lab.new_notebook()
+        shown = panel(lab)
+        expect(shown).to_contain_text("Keras is not imported")
+        python(lab, BUILD)
+        expect(row(shown, "model")).to_be_visible()
+        row(shown, "model").focus()
+        lab.page.keyboard.press("Space")
+        expect(shown.get_by_role("gridcell", name="Details of model")).to_contain_text("2 Dense")
 
 
 @pytest.mark.slow

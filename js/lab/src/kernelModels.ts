@@ -65,6 +65,9 @@ export type Known =
   | { is: "problem"; message: string }
   | { is: "models"; models: readonly ModelRow[]; more: number };
 
+/** What says nothing of the question itself: it is asked again. */
+const UNANSWERED = ["aborted", "gone"];
+
 const NOTHING: Known = { is: "nothing" };
 
 export class KernelModels {
@@ -226,7 +229,7 @@ export class KernelModels {
       const told = await askWhereKerasIs<{ models: ModelRow[]; more: number }>(this.kernel, "tell_models");
       return typeof told === "string" ? { is: told } : { is: "models", ...told };
     } catch (problem) {
-      if (!(problem instanceof KernelProblem) || problem.type === "aborted") throw problem;
+      if (!(problem instanceof KernelProblem) || UNANSWERED.includes(problem.type)) throw problem;
       return { is: "problem", message: problem.message };
     }
   }
