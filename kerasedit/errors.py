@@ -42,6 +42,10 @@ class ModelFileError(EditError, OSError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnsafeModelError(ModelFileError):
+    """A model file that holds code, which is only run where the file is trusted."""
+
+
 def reason(problem: BaseException) -> str:
     """What Keras said, as one sentence: the first paragraph, without the wrapping of its own."""
     text = re.sub(r"\x1b\[\d*m", "", str(problem))

@@ -17,7 +17,7 @@ import h5py
 import keras
 
 from . import _keras
-from .errors import EditError, ModelFileError, reason
+from .errors import EditError, ModelFileError, UnsafeModelError, reason
 from .opening import open_model
 
 try:
@@ -38,8 +38,9 @@ def load_model(
     """A Keras model from a `.keras` or `.h5` file.
 
     Raises:
-        ModelFileError: the file is missing, truncated, no Keras model, needs unsafe loading, or
-            would unpack to far more than it is.
+        UnsafeModelError: the file needs unsafe loading.
+        ModelFileError: it is missing, truncated, no Keras model, or would unpack to far more than it
+            is.
     """
     file = Path(path)
     if not os.path.exists(file):
@@ -55,7 +56,7 @@ def load_model(
     except Exception as problem:
         text = " ".join(str(problem).split())
         if (safe_mode and "safe_mode" in text) or "unsafe" in text.lower():
-            raise ModelFileError(
+            raise UnsafeModelError(
                 f"'{file}' holds code (a Lambda layer), which is not run unless you trust the file: "
                 "pass safe_mode=False if you do."
             ) from problem

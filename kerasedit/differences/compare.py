@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import partial
 from typing import Any, Literal
 
 import keras
 
 from ..editor import Editor
-from ..graph.model_graph import Call, LayerId, LayerSpec, Ref
+from ..graph.model_graph import Call, Entry, LayerId, LayerSpec, ModelGraph, Ref
 from ..views import count_params, count_trainable, weights_under
 from .config import ConfigChange, changes, config_of
 from .match import Label, Matching, Wiring, class_name, class_of, leaves
@@ -21,6 +23,7 @@ from .result import (
     Compared,
     Diff,
     FlagChange,
+    Item,
     Reconfigured,
     Removed,
     Renamed,
@@ -54,22 +57,64 @@ def diff(
         ModelFileError: a file cannot be read.
         StructureError: a model is not built.
     """
-    editors = {id(item): item for item in (a, b) if isinstance(item, Editor)}
-    with contextlib.ExitStack() as held:
-        for _, editor in sorted(editors.items()):  # in one order, so that nobody waits for ever
-            held.enter_context(editor.lock)
-        sides = []
-        for this, other in ((a, b), (b, a)):
-            if isinstance(other, Editor) and this is other.source:
-                sides.append(source_side(other))  # whose layers the editor knows by identity
-            else:
-                sides.append(side_of(this, custom_objects=custom_objects, safe_mode=safe_mode))
+    with _sides(a, b, custom_objects=custom_objects, safe_mode=safe_mode) as sides:
         return compare(*sides)
 
 
 def compare(a: Side, b: Side) -> Diff:
     """What differs between two sides."""
     return _Comparison(a, b).diff()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A layer of one model beside its like of the other; None where that has none.
+
+    Attributes:
+        items: what differs between the two. Of a layer that only one model has, it is told of the
+            outermost.
+    """
+
+    a: Entry | None
+    b: Entry | None
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two models layer by layer, each in its data order.
+
+    A layer that stands elsewhere in the other model has a line of its own on each side.
+    """
+
+    a: ModelGraph
+    b: ModelGraph
+    diff: Diff
+    lines: tuple[Line, ...]
+
+
+def side_by_side(a: Comparable, b: Comparable) -> SideBySide:
+    """Two models in step; takes and raises what `diff` does."""
+    with _sides(a, b) as (left, right):
+        found = _Comparison(left, right)
+        told = found.diff()
+        return SideBySide(left.graph, right.graph, told, tuple(found.lines(told)))
+
+
+@contextlib.contextmanager
+def _sides(a: Comparable, b: Comparable, **options: Any) -> Iterator[tuple[Side, Side]]:
+    """Both as they are now; editors hold still meanwhile."""
+    editors = {id(item): item for item in (a, b) if isinstance(item, Editor)}
+    with contextlib.ExitStack() as held:
+        for _, editor in sorted(editors.items()):  # in one order, so that nobody waits for ever
+            held.enter_context(editor.lock)
+
+        def side(this: Comparable, other: Comparable) -> Side:
+            if isinstance(other, Editor) and this is other.source:
+                return source_side(other)  # whose layers the editor knows by identity
+            return side_of(this, **options)
+
+        yield side(a, b), side(b, a)
 
 
 class _Comparison:
@@ -107,6 +152,22 @@ class _Comparison:
             tuple(weights),
             tuple(flags),
         )
+
+    def lines(self, told: Diff) -> Iterator[Line]:
+        """The layers of both in step; `told` is what differs."""
+        left, right = self.a.graph.entries, self.b.graph.entries
+        items = [item for _, group in told.groups for item in group]
+        before = _by_layer([i for i in items if isinstance(i, Removed)], left)
+        after = _by_layer([i for i in items if not isinstance(i, Removed)], right)
+        names = [self.match.layers.get(entry.layer) for entry in left]
+        blocks = SequenceMatcher(None, names, [e.layer for e in right], autojunk=False)
+        for tag, i, i_end, j, j_end in blocks.get_opcodes():
+            if tag == "equal":
+                for one, other in zip(left[i:i_end], right[j:j_end], strict=True):
+                    yield Line(one, other, after[other.path])
+                continue
+            yield from (Line(entry, None, before[entry.path]) for entry in left[i:i_end])
+            yield from (Line(None, entry, after[entry.path]) for entry in right[j:j_end])
 
     def _pairs(self) -> Iterator[tuple[LayerSpec, LayerSpec]]:
         """The layers that match, the models themselves first, then in the data order of `b`."""
@@ -233,6 +294,18 @@ def _alone(
         params = sum(math.prod(weight.shape) for weight in own)
         takes = _words(wiring, wiring.takes(wiring.calls_of[layer][0]))
         yield entry.path, class_name(side.graph.layers[layer]), params, takes
+
+
+def _by_layer(items: Sequence[Item], entries: Sequence[Entry]) -> dict[str, tuple[Item, ...]]:
+    """For each layer what differs, that of its weights with it."""
+    found: dict[str, tuple[Item, ...]] = {entry.path: () for entry in entries}
+    for item in items:
+        path = item.path
+        while path and path not in found:
+            path = path.rpartition("/")[0]
+        if path:
+            found[path] += (item,)
+    return found
 
 
 def _owners(side: Side) -> dict[LayerId, LayerId]:

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import functools
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -40,14 +41,31 @@ def make_handlers(base_url: str) -> Handlers:
         "detail": DetailHandler,
         "arguments": ArgumentsHandler,
         "quickstart": QuickStartHandler,
+        "place": PlaceHandler,
     }
     return [(url_path_join(base_url, "kerasedit", name), cls) for name, cls in asked.items()]
 
 
-class _FileHandler(APIHandler):
-    """Answers a question about the file that `path` names, as the server's contents have it."""
+class _ContentsHandler(APIHandler):
+    """Knows where on the disk the server's contents are."""
 
     auth_resource = "contents"
+
+    async def _find(self, path: str) -> tuple[dict[str, Any], str]:
+        """What is at a path, and where, by the rules of the server's contents: nothing hidden, nothing
+        outside."""
+        manager = self.contents_manager
+        if not isinstance(manager, FileManagerMixin):
+            raise web.HTTPError(501, "This server keeps its files where only it can read them.")
+        if not manager.allow_hidden and await ensure_async(manager.is_hidden(path)):
+            raise web.HTTPError(404, "There is no such file.")
+        # It refuses what is not below its root.
+        found: Any = await ensure_async(manager.get(path, content=False))
+        return found, to_os_path(found["path"], manager.root_dir)
+
+
+class _FileHandler(_ContentsHandler):
+    """Answers a question about the file that `path` names, as the server's contents have it."""
 
     def question(self) -> Callable[[str], Any]:
         """What is to be read of the file, from the request."""
@@ -68,17 +86,10 @@ class _FileHandler(APIHandler):
         self.finish(json.dumps(told))
 
     async def _place(self) -> str:
-        """Where the file is, by the rules of the server's contents: nothing hidden, nothing outside."""
-        manager, path = self.contents_manager, self.get_query_argument("path")
-        if not isinstance(manager, FileManagerMixin):
-            raise web.HTTPError(501, "This server keeps its files where only it can read them.")
-        if not manager.allow_hidden and await ensure_async(manager.is_hidden(path)):
-            raise web.HTTPError(404, "There is no such file.")
-        # It refuses what is not below its root.
-        found: Any = await ensure_async(manager.get(path, content=False))
+        found, place = await self._find(self.get_query_argument("path"))
         if found["type"] != "file":
             raise web.HTTPError(400, "This is no model file.")
-        return to_os_path(found["path"], manager.root_dir)
+        return place
 
     def _tell(self, status: int, message: str) -> None:
         self.set_status(status)
@@ -140,3 +151,20 @@ class QuickStartHandler(APIHandler):
     @authorized
     def get(self) -> None:
         self.finish(quickstart().read_text("utf-8"))
+
+
+class PlaceHandler(_ContentsHandler):
+    """Where a file is, or would be, for a kernel to read and write it there."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        folder, _, name = self.get_query_argument("path").strip("/").rpartition("/")
+        if name in ("", ".", "..") or not {os.sep, os.altsep}.isdisjoint(name):
+            raise web.HTTPError(400, "This is no name of a file.")
+        found, place = await self._find(folder)
+        if found["type"] != "directory":
+            raise web.HTTPError(400, "Files are in folders.")
+        if not self.contents_manager.allow_hidden and name.startswith("."):
+            raise web.HTTPError(404, "There is no such file.")
+        self.finish(json.dumps({"path": os.path.join(place, name)}))

@@ -14,9 +14,11 @@ _QUESTIONS = {
     "tell_models": "models",
     "tell_model": "models",
     "hand_back": "models",
+    "open_variable": "tabs",
+    "open_file": "tabs",
+    "save_file": "tabs",
+    "compare_variables": "comparing",
 }
-
-
 PROBLEM = "application/vnd.kerasedit.problem+json"
 
 

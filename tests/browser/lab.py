@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -68,6 +69,10 @@ class Jupyter:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec = {"argv": argv, "display_name": name, "language": "python", "env": environment}
         (folder / "kernel.json").write_text(json.dumps(spec))
+
+    def remove_kernel(self, name: str) -> None:
+        """Takes back what `add_kernel` added."""
+        shutil.rmtree(self.home / "data" / "kernels" / name)
 
     @property
     def status(self) -> str:
@@ -135,6 +140,8 @@ def own_environment(home: Path, checkout: bool = True) -> dict[str, str]:
     (settings / "notification.jupyterlab-settings").write_text(
         json.dumps({"fetchNews": "false", "checkForUpdates": False})
     )
+    # What is in those folders goes before what is installed.
+    environment["JUPYTER_PREFER_ENV_PATH"] = "0"
     return environment | {name: str(folder) for name, folder in folders.items()}
 
 

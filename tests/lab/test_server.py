@@ -99,19 +99,24 @@ def test_weights_are_told_for_the_rows_asked_for(server: Server) -> None:
     assert (status, told) == (200, modelfiles.read_arguments(file, 3))
 
 
+OUTSIDE = [
+    pytest.param("../outside.keras", id="up"),
+    pytest.param("sub/../../outside.keras", id="down and up"),
+    pytest.param("/../outside.keras", id="from the root"),
+    pytest.param(".hidden/m.keras", id="hidden folder"),
+    pytest.param(".m.keras", id="hidden"),
+    pytest.param("C:/x.keras", id="drive"),
+    pytest.param(b"\xed\xb2\x80", id="surrogate"),
+]
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param("../outside.keras", id="up"),
-        pytest.param("sub/../../outside.keras", id="down and up"),
-        pytest.param("/../outside.keras", id="from the root"),
+        *OUTSIDE,
         pytest.param("..%2foutside.keras", id="quoted"),
-        pytest.param(".hidden/m.keras", id="hidden folder"),
-        pytest.param(".m.keras", id="hidden"),
         pytest.param("gone.keras", id="gone"),
         pytest.param("a\0b", id="zero"),
-        pytest.param("C:/x.keras", id="drive"),
-        pytest.param(b"\xed\xb2\x80", id="surrogate"),
     ],
 )
 def test_nothing_outside_and_nothing_hidden_is_told(server: Server, path: Any) -> None:
@@ -120,6 +125,22 @@ def test_nothing_outside_and_nothing_hidden_is_told(server: Server, path: Any) -
         status, told = server.get(f"kerasedit/{what}", path=path, rows="0", row=0, bins=8)
         assert status in (400, 404)
         assert told is None or "rows" not in told
+
+
+@pytest.mark.parametrize("path", ["m.keras", "/sub/old.h5", "sub/new.keras", "a%2fnew.keras"])
+def test_a_kernel_is_told_where_a_file_is(server: Server, path: str) -> None:
+    """Or would be, where it is to be made."""
+    told = server.get("kerasedit/place", path=path)
+    assert told == (200, {"path": str(server.root / path.strip("/"))})
+
+
+@pytest.mark.parametrize(
+    "path", [*OUTSIDE, "", "..", "sub/..", "sub/.", "gone/m.keras", "m.keras/n.keras"]
+)
+def test_no_kernel_is_told_of_what_is_outside(server: Server, path: Any) -> None:
+    status, told = server.get("kerasedit/place", path=path)
+    assert status in (400, 404)
+    assert told is None or "path" not in told
 
 
 def test_a_folder_and_a_text_are_no_model_files(server: Server) -> None:
@@ -131,7 +152,7 @@ def test_a_folder_and_a_text_are_no_model_files(server: Server) -> None:
 
 @pytest.mark.parametrize("token", [None, "wrong"])
 def test_nobody_else_is_answered(server: Server, token: str | None) -> None:
-    for what in ("model", "histograms", "detail", "arguments"):
+    for what in ("model", "histograms", "detail", "arguments", "place"):
         assert server.get(f"kerasedit/{what}", token, path="m.keras")[0] == 403
 
 

@@ -1,25 +1,32 @@
+import type { TranslationBundle } from "@jupyterlab/translation";
 import { listed } from "../../shared/src/format";
-import { Button } from "../../widget/src/Button";
+import { Alert } from "../../widget/src/Alert";
 import { Totals } from "../../widget/src/Bar";
+import { Button } from "../../widget/src/Button";
+import { Refusal } from "../../widget/src/client";
 import { FilterBox } from "../../widget/src/FilterBox";
 import { Layers } from "../../widget/src/Layers";
 import { Messages } from "../../widget/src/Messages";
 import { Root } from "../../widget/src/Root";
 import type { Store } from "../../widget/src/store";
 import type { FileFacts } from "./files";
+import type { ModelDocument } from "./modelDocument";
 
 /** How many names of layers or classes are listed. */
 const LISTED = 6;
 
 interface Props {
   store: Store;
+  document: ModelDocument;
+  words: TranslationBundle;
   facts: FileFacts;
   onReload: () => void;
 }
 
 /** A model file: what the editor shows, but for what would change it. */
-export function FileView({ store, facts, onReload }: Props) {
+export function FileView({ store, document, words, facts, onReload }: Props) {
   const info = store.info.value;
+  const busy = document.busy.value;
   return (
     <Root store={store} label="Keras model file">
       <header class="ke-bar">
@@ -33,11 +40,26 @@ export function FileView({ store, facts, onReload }: Props) {
           <FilterBox store={store} />
           <span class="ke-dim ke-file-facts">{describe(facts)}</span>
           <span class="ke-spacer" />
+          {busy !== null && (
+            <span class="ke-waiting" role="status">
+              {busy}
+            </span>
+          )}
+          <Button
+            label="Edit"
+            icon="rename"
+            title="Start a kernel, and edit the model there"
+            disabled={busy !== null}
+            onClick={() => void document.edit()}
+          >
+            Edit
+          </Button>
           <Button label="Reload file" title="Read the file again" onClick={onReload}>
             Reload
           </Button>
         </div>
       </header>
+      <EditProblem document={document} words={words} facts={facts} />
       {notices(facts).map((notice) => (
         <p key={notice} class="ke-notice" dir="auto">
           {notice}
@@ -46,6 +68,28 @@ export function FileView({ store, facts, onReload }: Props) {
       <Layers store={store} />
       <Messages store={store} />
     </Root>
+  );
+}
+
+/** Why it could not be edited, and the way on. */
+function EditProblem({ document, words, facts }: Pick<Props, "document" | "words" | "facts">) {
+  const problem = document.problem.value;
+  if (!problem) return null;
+  const own = !problem.another && facts.custom.length > 0;
+  const hint = own
+    ? words.__("A model with classes of its own can be edited in a notebook that defines them: kerasedit.Editor(path, custom_objects={…}).")
+    : "";
+  return (
+    <Alert refusal={new Refusal({ type: "", message: problem.text, hint })}>
+      {problem.another && (
+        <Button label="Choose another kernel" onClick={() => void document.editWithAnother()}>
+          {words.__("Choose another kernel …")}
+        </Button>
+      )}
+      <Button label="Dismiss message" onClick={() => (document.problem.value = null)}>
+        {words.__("Dismiss")}
+      </Button>
+    </Alert>
   );
 }
 

@@ -1,5 +1,6 @@
 // Questions to a kernel that leave no trace in it: no variable, no output, no entry in the history.
 import type { Kernel } from "@jupyterlab/services";
+import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Problem } from "../../shared/src/protocol";
 
 const JSON_TYPE = "application/json";
@@ -13,6 +14,17 @@ export class KernelProblem extends Error {
     super(message);
     this.type = type;
   }
+}
+
+/** Whether the kernel has no kerasedit, or one without a part that it needs. */
+export function lacksKerasedit(problem: unknown): boolean {
+  return problem instanceof KernelProblem && ["ModuleNotFoundError", "ImportError"].includes(problem.type);
+}
+
+/** What went wrong, for a person. */
+export function inWords(problem: Error, kernel: string, words: TranslationBundle): string {
+  if (!lacksKerasedit(problem)) return problem.message;
+  return words.__("Models cannot be edited in the kernel '%1' (%2). Install kerasedit where this kernel runs: pip install kerasedit.", kernel, problem.message);
 }
 
 interface Evaluated {
@@ -55,11 +67,30 @@ export async function evaluate<T>(kernel: Kernel.IKernelConnection, expression: 
     stop_on_error: false,
     user_expressions: { kerasedit: expression },
   });
-  const { content } = await future.done;
+  const { content } = await unlessLost(kernel, future.done);
   if (content.status !== "ok") throw new KernelProblem("aborted", "The kernel was interrupted.");
   const { status, ename, evalue, data } = content.user_expressions["kerasedit"] as unknown as Evaluated;
   if (status !== "ok") throw new KernelProblem(ename ?? "Error", evalue ?? "The kernel could not answer.");
   const problem = data?.[PROBLEM] as Problem | undefined;
   if (problem) throw new KernelProblem(problem.type, problem.message);
   return (data && JSON_TYPE in data ? data[JSON_TYPE] : data?.["text/plain"]) as T;
+}
+
+/** A kernel that ends does not answer. */
+export function unlessLost<T>(kernel: Kernel.IKernelConnection, answer: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const lost = () => {
+      if (kernel.isDisposed || isLost(kernel.status)) reject(new KernelProblem("gone", "The kernel has ended, or was restarted."));
+    };
+    kernel.statusChanged.connect(lost);
+    kernel.disposed.connect(lost);
+    void answer.then(resolve, reject).finally(() => {
+      kernel.statusChanged.disconnect(lost);
+      kernel.disposed.disconnect(lost);
+    });
+  });
+}
+
+export function isLost(status: Kernel.Status): boolean {
+  return ["restarting", "autorestarting", "terminating", "dead"].includes(status);
 }

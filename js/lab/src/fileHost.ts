@@ -1,10 +1,10 @@
 // A model file in place of a kernel: the widget's front end asks, and the server answers.
 import type { Arguments, Question } from "../../shared/src/protocol";
-import type { Host, Traits } from "../../widget/src/host";
+import type { Traits } from "../../widget/src/host";
 import { FileProblem, type FileReader, type ModelFile } from "./files";
+import { PageHost } from "./pageHost";
 
 type Asked = Question & { id: string };
-type Listener = (...args: never[]) => void;
 
 interface Reply {
   ok: object;
@@ -13,20 +13,19 @@ interface Reply {
 
 const ALIVE = "file";
 
-export class FileHost implements Host {
+export class FileHost extends PageHost {
   readonly answers = "the server";
   readonly comm_live = true;
   readonly #reader: FileReader;
   readonly #stamp: string;
   readonly #numbers: ReadonlyMap<string, number>;
-  readonly #traits: Partial<Traits>;
-  readonly #listeners = new Map<string, Set<Listener>>();
 
   constructor(reader: FileReader, { rows, info, stamp }: ModelFile) {
+    super();
     this.#reader = reader;
     this.#stamp = stamp;
     this.#numbers = new Map(rows.map((row, number) => [row.path, number]));
-    this.#traits = {
+    Object.assign(this.traits, {
       part: "layers",
       revision: 0,
       info,
@@ -35,31 +34,11 @@ export class FileHost implements Host {
       alive: ALIVE,
       selected: [],
       filter: "",
-      height: null,
-    };
-  }
-
-  get<K extends keyof Traits>(name: K): Traits[K] | undefined {
-    return this.#traits[name];
-  }
-
-  set<K extends keyof Traits>(name: K, value: Traits[K]): void {
-    if (this.#traits[name] === value) return;
-    this.#traits[name] = value;
-    this.#tell(`change:${name}`);
+    } satisfies Partial<Traits>);
   }
 
   save_changes(): void {
     // There is nobody who would keep them.
-  }
-
-  on(event: string, callback: Listener): void {
-    const listeners = this.#listeners.get(event) ?? new Set();
-    this.#listeners.set(event, listeners.add(callback));
-  }
-
-  off(event: string, callback: Listener): void {
-    this.#listeners.get(event)?.delete(callback);
   }
 
   send(content: unknown): void {
@@ -69,10 +48,10 @@ export class FileHost implements Host {
   async #respond(asked: Asked): Promise<void> {
     try {
       const { ok, buffers } = await this.#answer(asked);
-      this.#tell("msg:custom", { id: asked.id, ok }, buffers);
+      this.tell("msg:custom", { id: asked.id, ok }, buffers);
     } catch (problem) {
       const type = problem instanceof FileProblem ? problem.type : "Error";
-      this.#tell("msg:custom", { id: asked.id, error: { type, message: (problem as Error).message } }, []);
+      this.tell("msg:custom", { id: asked.id, error: { type, message: (problem as Error).message } }, []);
     }
   }
 
@@ -103,10 +82,6 @@ export class FileHost implements Host {
     if (number === undefined) throw new Error(`There is no layer '${path}' in the file.`);
     return number;
   };
-
-  #tell(event: string, ...args: unknown[]): void {
-    for (const listener of this.#listeners.get(event) ?? []) (listener as (...args: unknown[]) => void)(...args);
-  }
 }
 
 function decode(text: string): ArrayBuffer {

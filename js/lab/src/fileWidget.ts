@@ -2,21 +2,22 @@
 import { ABCWidgetFactory, DocumentWidget, type DocumentRegistry, TextModelFactory } from "@jupyterlab/docregistry";
 import type { Contents, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
-import type { Message } from "@lumino/messaging";
-import { Widget } from "@lumino/widgets";
-import { h, render } from "preact";
-import { Store } from "../../widget/src/store";
-import "../../widget/src/widget.css";
+import { h } from "preact";
+import { EditorView } from "./EditorView";
 import { FileHost } from "./fileHost";
-import { FileReader, type ModelFile } from "./files";
 import { FileView } from "./FileView";
-import { viewOptions } from "./settings";
-import "./file.css";
+import type { KernelHost } from "./kernelHost";
+import { ModelDocument } from "./modelDocument";
+import { TabContent } from "./tabContent";
 
 export const MODEL = "kerasedit-file";
 
 /** Nothing of a file's content comes to the page: its model stays empty. */
 export class FileModelFactory extends TextModelFactory {
+  constructor() {
+    super(false);
+  }
+
   override get name(): string {
     return MODEL;
   }
@@ -27,113 +28,86 @@ export class FileModelFactory extends TextModelFactory {
   }
 }
 
-export class FileWidgetFactory extends ABCWidgetFactory<DocumentWidget<FileContent>> {
-  readonly #services: ServiceManager.IManager;
-  readonly #words: TranslationBundle;
+interface Given {
+  services: ServiceManager.IManager;
+  words: TranslationBundle;
+  /** JupyterLab's command for the tab in front. */
+  save: () => void;
+}
 
-  constructor(
-    options: DocumentRegistry.IWidgetFactoryOptions<DocumentWidget<FileContent>>,
-    services: ServiceManager.IManager,
-    words: TranslationBundle,
-  ) {
+export class FileWidgetFactory extends ABCWidgetFactory<DocumentWidget<FileContent>> {
+  readonly #given: Given;
+
+  constructor(options: DocumentRegistry.IWidgetFactoryOptions<DocumentWidget<FileContent>>, given: Given) {
     super(options);
-    this.#services = services;
-    this.#words = words;
+    this.#given = given;
   }
 
   protected createNewWidget(context: DocumentRegistry.Context): DocumentWidget<FileContent> {
-    return new DocumentWidget({ content: new FileContent(context, this.#services, this.#words), context });
+    return new DocumentWidget({ content: new FileContent(context, this.#given), context });
   }
 }
 
-/** What is in the tab: the front end of the widget, fed by the server. */
-export class FileContent extends Widget {
+/** The front end of the widget, fed by the server, or by a kernel while the file is edited. */
+export class FileContent extends TabContent {
   readonly #context: DocumentRegistry.Context;
-  readonly #services: ServiceManager.IManager;
+  readonly #document: ModelDocument;
   readonly #words: TranslationBundle;
-  readonly #resized = new ResizeObserver(() => this.#fit());
-  #host: FileHost | null = null;
-  #store: Store | null = null;
+  readonly #save: () => void;
+  readonly #stop: () => void;
   /** Which reading of the file is awaited: an earlier one that comes late is passed over. */
   #turn = 0;
 
-  constructor(context: DocumentRegistry.Context, services: ServiceManager.IManager, words: TranslationBundle) {
+  constructor(context: DocumentRegistry.Context, { services, words, save }: Given) {
     super();
     this.#context = context;
-    this.#services = services;
     this.#words = words;
+    this.#save = save;
+    this.#document = ModelDocument.of(context, services, words);
     this.addClass("ke-file");
-    this.node.tabIndex = -1;
     // Renamed, or saved by somebody who uses the same server.
     context.pathChanged.connect(this.#changed);
     context.fileChanged.connect(this.#changed);
-    void this.#reload();
+    this.#stop = this.#document.editor.subscribe((host) => {
+      if (host) this.#edit(host);
+      else void this.#read();
+    });
   }
 
   override dispose(): void {
     if (this.isDisposed) return;
     this.#turn++;
+    this.#stop();
     this.#context.pathChanged.disconnect(this.#changed);
     this.#context.fileChanged.disconnect(this.#changed);
-    this.#resized.disconnect();
-    this.#close();
     super.dispose();
-  }
-
-  protected override onAfterAttach(message: Message): void {
-    super.onAfterAttach(message);
-    this.#resized.observe(this.node);
-  }
-
-  protected override onActivateRequest(): void {
-    (this.node.querySelector<HTMLElement>("[role=row][tabindex='0'], input") ?? this.node).focus();
   }
 
   #changed = (): void => {
     // The first comes with the opening itself.
-    if (this.#context.isReady) void this.#reload();
+    if (this.#context.isReady && this.#document.editor.peek() === null) void this.#read();
   };
 
-  async #reload(): Promise<void> {
+  async #read(): Promise<void> {
     const turn = ++this.#turn;
-    const { contents, serverSettings } = this.#services;
-    const path = this.#context.path;
-    if (this.#store === null) this.#say(this.#words.__("Reading the file …"), "status");
+    if (this.store === null) this.say(this.#words.__("Reading the file …"));
     try {
-      if (contents.driveName(path)) throw new Error(this.#words.__("Only files of the Jupyter server itself can be shown."));
-      const reader = new FileReader(contents.localPath(path), serverSettings);
+      const { reader } = this.#document;
       const model = await reader.model();
-      if (turn === this.#turn) this.#show(reader, model);
+      if (turn !== this.#turn) return;
+      const [document, words] = [this.#document, this.#words];
+      const onReload = () => void this.#read();
+      this.present(new FileHost(reader, model), (store) => h(FileView, { store, document, words, facts: model.file, onReload }));
     } catch (problem) {
-      if (turn === this.#turn) this.#say((problem as Error).message, "alert");
+      if (turn === this.#turn) this.say((problem as Error).message, this.#words.__("Try again"), () => void this.#read());
     }
   }
 
-  #show(reader: FileReader, model: ModelFile): void {
-    this.#close();
-    this.#host = new FileHost(reader, model);
-    this.#store = new Store(this.#host, viewOptions);
-    render(h(FileView, { store: this.#store, facts: model.file, onReload: () => void this.#reload() }), this.node);
-    this.#fit();
-  }
-
-  #say(text: string, role: "status" | "alert"): void {
-    this.#close();
-    const again = h("button", { class: "ke-file-again jp-mod-styled", onClick: () => void this.#reload() }, this.#words.__("Try again"));
-    render(h("div", { class: "ke-file-message", role }, h("p", { dir: "auto" }, text), role === "alert" && again), this.node);
-  }
-
-  #close(): void {
-    render(null, this.node);
-    this.#store?.close();
-    this.#store = this.#host = null;
-  }
-
-  /** The list takes the room that the tab has. */
-  #fit(): void {
-    const list = this.node.querySelector(".ke-window");
-    if (!list || !this.#host || this.node.clientHeight === 0) return;
-    const above = list.getBoundingClientRect().top - this.node.getBoundingClientRect().top + this.node.scrollTop;
-    this.#host.set("height", Math.max(200, Math.floor(this.node.clientHeight - above - 48)));
+  #edit(host: KernelHost): void {
+    this.#turn++;
+    host.saveFile = this.#save;
+    const lost = this.#words.__("The kernel of this tab has ended, and what was not saved is gone with it.");
+    const label = this.#words.__("Show the File");
+    this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#document.giveUp() }));
   }
 }

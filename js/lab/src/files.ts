@@ -61,6 +61,16 @@ export class FileReader {
     this.#settings = settings;
   }
 
+  /** The same of another file. */
+  at(path: string): FileReader {
+    return new FileReader(path, this.#settings);
+  }
+
+  /** Where it is, or would be, on the server's disk. */
+  place(): Promise<{ path: string }> {
+    return this.#ask("place", {});
+  }
+
   model(): Promise<ModelFile> {
     return this.#ask("model", {});
   }

@@ -11,6 +11,7 @@ import { removal, type Store } from "./store";
 export function Bar({ store }: { store: Store }) {
   const [panel, setPanel] = useState<ChangesTab | "save" | null>(null);
   const bar = useRef<HTMLElement>(null);
+  const { saveFile } = store.host;
   const info = store.info.value;
   const dead = store.dead.value;
   const changes = panel === "changes" || panel === "diff";
@@ -75,10 +76,10 @@ export function Bar({ store }: { store: Store }) {
           <Button
             label="Save"
             icon="save"
-            title="Save the edited model to a file"
+            title={saveFile ? "Save the edited model to its file" : "Save the edited model to a file"}
             disabled={dead}
-            expanded={panel === "save"}
-            onClick={() => toggle("save", panel === "save")}
+            {...(!saveFile && { expanded: panel === "save" })}
+            onClick={saveFile ?? (() => toggle("save", panel === "save"))}
           >
             Save
           </Button>
@@ -89,7 +90,7 @@ export function Bar({ store }: { store: Store }) {
         <Flags store={store} />
         <Selection store={store} />
         <span class="ke-spacer" />
-        <HandBack store={store} />
+        {!saveFile && <HandBack store={store} />}
       </div>
       {!dead && panel !== null && panel !== "save" && (
         <ChangesPanel store={store} tab={panel} onTab={setPanel} onClose={close} />

@@ -7,7 +7,7 @@ export function Messages({ store }: { store: Store }) {
   if (store.dead.value) {
     return (
       <Region>
-        <p class="ke-notice">not live — run the cell again to edit</p>
+        <p class="ke-notice">not live — {store.host.revival ?? "run the cell again to edit"}</p>
       </Region>
     );
   }

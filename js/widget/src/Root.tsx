@@ -13,6 +13,7 @@ interface Props {
 /** What holds a widget together: its name, and keys that stay inside. */
 export function Root({ store, label, children }: Props) {
   const root = useRef<HTMLElement>(null);
+  const { shortcuts = false } = store.host;
 
   // Out of sight nothing moves: the kernel then has no weights to look at.
   useEffect(() => {
@@ -25,7 +26,7 @@ export function Root({ store, label, children }: Props) {
 
   function onKeyDown(event: KeyboardEvent): void {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.
-    event.stopPropagation();
+    if (!shortcuts) event.stopPropagation();
     const typing = event.target instanceof HTMLInputElement && !["checkbox", "range"].includes(event.target.type);
     if ((event.ctrlKey || event.metaKey) && !typing && store.dialog.value === null) {
       const key = event.key.toLowerCase();
@@ -43,7 +44,7 @@ export function Root({ store, label, children }: Props) {
       aria-label={label}
       role="region"
       style={{ "--ke-height": `${store.maxHeight.value}px` }}
-      data-lm-suppress-shortcuts="true"
+      data-lm-suppress-shortcuts={shortcuts ? undefined : "true"}
       onKeyDown={onKeyDown}
       onPointerEnter={() => store.checkKernel()}
       onFocusIn={() => store.checkKernel()}

@@ -38,6 +38,12 @@ export interface Host {
   off(event: string, callback: (...args: never[]) => void): void;
   /** Who answers, where that is no kernel: `"the server"`. */
   answers?: string;
+  /** What brings a kernel back that is gone, where that is not to run the cell again. */
+  revival?: string;
+  /** Whether the page's own shortcuts hold inside too, as in a tab, which is no cell of a notebook. */
+  shortcuts?: boolean;
+  /** Saves the model where the host knows to. There is then no notebook to hand it back to. */
+  saveFile?: () => void;
   comm_live?: boolean;
   widget_manager?: { get_model?(id: string): Promise<{ comm_live?: boolean }> };
 }

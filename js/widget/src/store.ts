@@ -98,8 +98,11 @@ export class Store {
   readonly openedExtra = signal(0);
   /** Whether the list is scrolled fast. */
   readonly rushing = signal(false);
+  /** The room that the page has for the list, in pixels, where it does not scroll itself. */
+  readonly room = signal<number | null>(null);
+  readonly #height = signal(usualHeight());
   /** How high the list gets before it scrolls, but for what is open in it. */
-  readonly maxHeight = signal(usualHeight());
+  readonly maxHeight = computed(() => this.room.value ?? this.#height.value);
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
   readonly note = signal<RowNote | null>(null);
@@ -278,7 +281,7 @@ export class Store {
         this.filter.value = this.host.get("filter") ?? "";
         this.selected.value = this.host.get("selected") ?? [];
       }
-      this.maxHeight.value = this.host.get("height") ?? usualHeight();
+      this.#height.value = this.host.get("height") ?? usualHeight();
     });
   }
 

@@ -6,6 +6,7 @@ import type { Edit, Param, Plan, Row } from "../../shared/src/protocol";
 import { row } from "../../shared/test/row";
 import { App } from "../src/App";
 import { Refusal } from "../src/client";
+import type { Host } from "../src/host";
 import { onwards } from "../src/onwards";
 import { inputsToKeep } from "../src/RowNotePanel";
 import type { Store } from "../src/store";
@@ -16,8 +17,12 @@ const pass = (ms = 0) => act(() => vi.advanceTimersByTimeAsync(ms).then(() => un
 let leave = () => {};
 
 /** The whole widget on a page; `told` holds what the kernel answers to a query or an action. */
-async function show(rows: Row[], told: Record<string, unknown> = {}): Promise<{ fake: Fake; store: Store; page: HTMLElement }> {
-  const fake = new Fake([]);
+async function show(
+  rows: Row[],
+  told: Record<string, unknown> = {},
+  host: Partial<Host> = {},
+): Promise<{ fake: Fake; store: Store; page: HTMLElement }> {
+  const fake = new Fake([], host);
   Object.assign(fake.traits, rowsFrom(rows), { info: INFO });
   const post = fake.post;
   fake.post = (message: Sent) => {
@@ -74,6 +79,31 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => {
   leave();
   vi.useRealTimers();
+});
+
+describe("a host that knows the file", () => {
+  it("is told to save, and has no notebook to hand anything back to", async () => {
+    const saveFile = vi.fn();
+    const { page } = await show([row("a")], {}, { saveFile });
+    expect(named(page, "Hand back")).toBeNull();
+    void click(named(page, "Save"));
+    expect(saveFile).toHaveBeenCalledOnce();
+    expect(named(page, "File name")).toBeNull();
+  });
+});
+
+describe("the page's shortcuts", () => {
+  it.each([
+    [true, "where the widget is a tab"],
+    [false, "but in a cell"],
+  ])("hold: %s, %s", async (shortcuts) => {
+    const { page } = await show([row("a")], {}, { shortcuts });
+    const heard = vi.fn();
+    page.addEventListener("keydown", heard);
+    void press(named(page, "Layers"), "b");
+    expect(heard).toHaveBeenCalledTimes(Number(shortcuts));
+    expect(named(page, "Keras model editor").hasAttribute("data-lm-suppress-shortcuts")).toBe(!shortcuts);
+  });
 });
 
 describe("a name that was refused", () => {

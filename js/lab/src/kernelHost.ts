@@ -1,0 +1,180 @@
+// An editor in a kernel, in a tab: what a widget manager does for a cell, for one comm of our own.
+//
+// JupyterLab lets one connection to a kernel handle comms, which is the notebook's. So messages are
+// made and read here, on a connection beside it.
+import { CommsOverSubshells, type Kernel, KernelMessage } from "@jupyterlab/services";
+import type { Traits } from "../../widget/src/host";
+import { isLost, KernelProblem, unlessLost } from "./ask";
+import { PageHost } from "./pageHost";
+
+const TARGET = "kerasedit";
+
+interface Told {
+  method: string;
+  state?: Partial<Traits> & { dirty?: boolean };
+  content?: unknown;
+}
+
+/** A connection to a kernel that runs, for what a tab asks of it. */
+export async function connect(kernels: Kernel.IManager, id: string): Promise<Kernel.IKernelConnection> {
+  const model = await kernels.findById(id);
+  if (!model) throw new KernelProblem("gone", "The kernel does not run any more.");
+  const kernel = kernels.connectTo({ model, handleComms: false });
+  try {
+    await unlessLost(kernel, kernel.info);
+  } catch (problem) {
+    kernel.dispose();
+    throw problem;
+  }
+  return kernel;
+}
+
+export class KernelHost extends PageHost {
+  readonly kernel: Kernel.IKernelConnection;
+  /** The tab's name in the kernel. */
+  readonly tab: string;
+  readonly revival = "see above";
+  saveFile?: () => void;
+  /** Whether there is something that the file does not have. */
+  dirty = false;
+  comm_live = true;
+  readonly #subshell: string | null;
+  readonly #changed = new Set<"selected" | "filter">();
+  /** By this a kernel is told from the one before it was restarted. */
+  #session: string | null = null;
+
+  /**
+   * Takes up the editor that a tab has in the kernel.
+   *
+   * @param name the tab's name there, or the beginning of it
+   * @returns null where there is none
+   */
+  static async attach(kernel: Kernel.IKernelConnection, name: string): Promise<KernelHost | null> {
+    const subshell = await newSubshell(kernel);
+    const tab = (await tabsOf(kernel, subshell)).filter((other) => other.startsWith(name)).at(-1);
+    if (tab === undefined) {
+      await deleteSubshell(kernel, subshell);
+      return null;
+    }
+    const host = new KernelHost(kernel, tab, subshell);
+    const whole = new Promise<void>((resolve) => host.on("change:part", resolve));
+    host.#post({ method: "request_state" });
+    await unlessLost(kernel, whole);
+    return host;
+  }
+
+  private constructor(kernel: Kernel.IKernelConnection, tab: string, subshell: string | null) {
+    super();
+    this.kernel = kernel;
+    this.tab = tab;
+    this.#subshell = subshell;
+    kernel.iopubMessage.connect(this.#hear);
+    kernel.statusChanged.connect(this.#look);
+    kernel.disposed.connect(this.#lose);
+  }
+
+  override set<K extends keyof Traits>(name: K, value: Traits[K]): void {
+    super.set(name, value);
+    if (name === "selected" || name === "filter") this.#changed.add(name);
+  }
+
+  save_changes(): void {
+    const state = Object.fromEntries([...this.#changed].map((name) => [name, this.traits[name]]));
+    this.#changed.clear();
+    if (this.comm_live) this.#post({ method: "update", state, buffer_paths: [] });
+  }
+
+  send(content: unknown): void {
+    if (!this.comm_live) throw new Error("The kernel is gone.");
+    this.#post({ method: "custom", content });
+  }
+
+  /** Leaves the kernel. What is edited there stays, unless the tab ends. */
+  async close(ends: boolean): Promise<void> {
+    this.kernel.iopubMessage.disconnect(this.#hear);
+    this.kernel.statusChanged.disconnect(this.#look);
+    this.kernel.disposed.disconnect(this.#lose);
+    if (this.comm_live) {
+      this.comm_live = false;
+      try {
+        if (ends) await this.#message("comm_close", {}).done;
+        await deleteSubshell(this.kernel, this.#subshell);
+      } catch {
+        // It ended meanwhile.
+      }
+    }
+    this.kernel.dispose();
+  }
+
+  #post(data: object): void {
+    this.#message("comm_msg", data);
+  }
+
+  #message(msgType: "comm_msg" | "comm_close", data: object): Kernel.IShellFuture {
+    const { username, clientId: session } = this.kernel;
+    const content = { comm_id: this.tab, data: data as KernelMessage.ICommMsgMsg["content"]["data"] };
+    const common = { channel: "shell", username, session, subshellId: this.#subshell, content } as const;
+    const message =
+      msgType === "comm_msg"
+        ? KernelMessage.createMessage<KernelMessage.ICommMsgMsg<"shell">>({ msgType, ...common })
+        : KernelMessage.createMessage<KernelMessage.ICommCloseMsg<"shell">>({ msgType, ...common });
+    return this.kernel.sendShellMessage(message);
+  }
+
+  #hear = (_: unknown, message: KernelMessage.IIOPubMessage): void => {
+    const { session } = message.header;
+    if (KernelMessage.isStatusMsg(message)) {
+      if (this.#session !== null && session !== this.#session) this.#lose();
+    } else if (KernelMessage.isCommMsgMsg(message) && message.content.comm_id === this.tab) {
+      this.#session = session;
+      this.#take(message.content.data as unknown as Told, message.buffers ?? []);
+    } else if (KernelMessage.isCommCloseMsg(message) && message.content.comm_id === this.tab) {
+      this.#lose();
+    }
+  };
+
+  /** None of the traits holds buffers. What was set here and comes back as an echo is known. */
+  #take({ method, state, content }: Told, buffers: (ArrayBuffer | ArrayBufferView)[]): void {
+    if (method === "custom") this.tell("msg:custom", content, buffers);
+    if (method !== "update" || !state) return;
+    const { dirty = this.dirty, ...traits } = state;
+    this.dirty = dirty;
+    Object.assign(this.traits, traits);
+    for (const name of Object.keys(state)) this.tell(`change:${name}`);
+  }
+
+  #look = (): void => {
+    if (isLost(this.kernel.status)) this.#lose();
+  };
+
+  #lose = (): void => {
+    if (!this.comm_live) return;
+    this.comm_live = false;
+    this.tell("comm_live_update");
+  };
+}
+
+/** The tabs that have an editor in a kernel. */
+async function tabsOf(kernel: Kernel.IKernelConnection, subshellId: string | null): Promise<string[]> {
+  const message = KernelMessage.createMessage<KernelMessage.ICommInfoRequestMsg>({
+    msgType: "comm_info_request",
+    channel: "shell",
+    username: kernel.username,
+    session: kernel.clientId,
+    subshellId,
+    content: { target_name: TARGET },
+  });
+  const reply = await unlessLost(kernel, kernel.sendShellMessage(message, true).done);
+  const { content } = reply as KernelMessage.ICommInfoReplyMsg;
+  return content.status === "ok" ? Object.keys(content.comms) : [];
+}
+
+/** A thread of the kernel that answers while a cell runs, where it can have any. */
+async function newSubshell(kernel: Kernel.IKernelConnection): Promise<string | null> {
+  if (!kernel.supportsSubshells || kernel.commsOverSubshells === CommsOverSubshells.Disabled) return null;
+  return (await unlessLost(kernel, kernel.requestCreateSubshell({}).done)).content.subshell_id;
+}
+
+async function deleteSubshell(kernel: Kernel.IKernelConnection, subshell: string | null): Promise<void> {
+  if (subshell !== null) await unlessLost(kernel, kernel.requestDeleteSubshell({ subshell_id: subshell }).done);
+}

@@ -1,0 +1,359 @@
+// A model file as a document of JupyterLab, which a kernel of its own edits.
+//
+// Nothing of the file comes to the page. The context's methods to save and to revert, which all of
+// JupyterLab's menus, shortcuts and questions end in, are replaced by ones that ask the kernel.
+import { Dialog, InputDialog, showDialog, showErrorMessage } from "@jupyterlab/apputils";
+import type { DocumentRegistry } from "@jupyterlab/docregistry";
+import type { Kernel, KernelSpec, ServiceManager } from "@jupyterlab/services";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import { UUID } from "@lumino/coreutils";
+import { Signal } from "@lumino/signaling";
+import { signal } from "@preact/signals";
+import { listed } from "../../shared/src/format";
+import { ask, inWords, KernelProblem, lacksKerasedit } from "./ask";
+import { FileReader } from "./files";
+import { connect, KernelHost } from "./kernelHost";
+
+/** How many names of layers are listed. */
+const LISTED = 20;
+
+/** The names of the tabs of files begin so. */
+const TAB = "file-";
+
+/** Of a file that is only looked at. */
+const NO_CHECKPOINT = { id: "", last_modified: "" };
+
+type Specs = Record<string, KernelSpec.ISpecModel>;
+
+/** What somebody was asked for to load a file. */
+interface Permitted {
+  /** The state of the file whose code may be run. */
+  trusted?: string;
+  compile?: false;
+}
+
+/** Why a file is not edited. */
+export interface EditProblem {
+  text: string;
+  /** Whether another kernel might do. */
+  another: boolean;
+}
+
+/** Somebody thought better of it. JupyterLab says nothing of errors of this name. */
+class Cancelled extends Error {
+  override name = "ModalCancelError";
+}
+
+export class ModelDocument {
+  static readonly #all = new Map<DocumentRegistry.Context, ModelDocument>();
+
+  /** What edits the file; null while it is only looked at. */
+  readonly editor = signal<KernelHost | null>(null);
+  /** What is being done until it can be edited. */
+  readonly busy = signal<string | null>(null);
+  readonly problem = signal<EditProblem | null>(null);
+
+  readonly #context: DocumentRegistry.Context;
+  readonly #services: ServiceManager.IManager;
+  readonly #words: TranslationBundle;
+  /** JupyterLab's own: finds out when the file was changed, and whether it may be. */
+  readonly #look: () => Promise<void>;
+
+  /** All views of a document share it. */
+  static of(context: DocumentRegistry.Context, services: ServiceManager.IManager, words: TranslationBundle): ModelDocument {
+    const known = this.#all.get(context);
+    if (known) return known;
+    const made = new ModelDocument(context, services, words);
+    this.#all.set(context, made);
+    context.disposed.connect(() => {
+      this.#all.delete(context);
+      made.#leave();
+    });
+    return made;
+  }
+
+  private constructor(context: DocumentRegistry.Context, services: ServiceManager.IManager, words: TranslationBundle) {
+    this.#context = context;
+    this.#services = services;
+    this.#words = words;
+    this.#look = context.revert.bind(context);
+    context.save = () => this.#save();
+    context.saveAs = () => this.#saveAs();
+    context.revert = () => this.#revert();
+    const checkpoint = context.createCheckpoint.bind(context);
+    context.createCheckpoint = async () => (this.editor.value ? checkpoint() : NO_CHECKPOINT);
+    // A model is saved when somebody asks for it, not every two minutes, and not copied when it is opened.
+    Object.defineProperty(context, "canSave", { value: false });
+    void this.#resume();
+  }
+
+  /** The file as the server knows it. */
+  get reader(): FileReader {
+    const { contents, serverSettings } = this.#services;
+    if (contents.driveName(this.#context.path)) throw new Error(this.#words.__("Only files of the Jupyter server itself can be shown."));
+    return new FileReader(this.#context.localPath, serverSettings);
+  }
+
+  /** Starts a kernel and loads the model there. */
+  async edit(spec?: string): Promise<void> {
+    if (this.busy.value !== null || this.editor.value) return;
+    this.problem.value = null;
+    this.busy.value = this.#words.__("Starting a kernel …");
+    try {
+      const id = await this.#start(spec);
+      this.busy.value = this.#words.__("Loading the model …");
+      this.#take(await this.#load(await connect(this.#services.kernels, id)));
+    } catch (problem) {
+      const text = this.#explain(problem);
+      await this.#context.sessionContext.shutdown().catch(() => undefined);
+      this.problem.value = text;
+    } finally {
+      this.busy.value = null;
+    }
+  }
+
+  /** The same with a kernel that somebody chooses. */
+  async editWithAnother(): Promise<void> {
+    const specs = await this.#specs();
+    const names = Object.keys(specs);
+    const { value } = await InputDialog.getItem({
+      title: this.#words.__("Kernel to edit with"),
+      items: names.map((name) => specs[name]?.display_name ?? name),
+    });
+    const spec = names.find((name) => specs[name]?.display_name === value);
+    if (spec !== undefined) await this.edit(spec);
+  }
+
+  /** Goes back to the file as it is, when the kernel is gone. */
+  async giveUp(): Promise<void> {
+    this.#leave();
+    await this.#context.sessionContext.shutdown().catch(() => undefined);
+  }
+
+  /** After the page was loaded anew the kernel may still have it. */
+  async #resume(): Promise<void> {
+    const { sessionContext } = this.#context;
+    await sessionContext.ready;
+    const id = sessionContext.session?.kernel?.id;
+    if (id === undefined) return;
+    this.busy.value = this.#words.__("Looking for what was edited …");
+    try {
+      const kernel = await connect(this.#services.kernels, id);
+      const host = await KernelHost.attach(kernel, TAB);
+      if (host) this.#take(host);
+      else kernel.dispose();
+    } catch (problem) {
+      this.problem.value = this.#explain(problem);
+    }
+    this.busy.value = null;
+  }
+
+  /** The kernel's id. It is that of JupyterLab's session for the file, which ends with the tab. */
+  async #start(spec?: string): Promise<string> {
+    const { sessionContext } = this.#context;
+    const present = sessionContext.session?.kernel;
+    if (present && (spec === undefined || present.name === spec)) return present.id;
+    const specs = await this.#specs();
+    const preferred = this.#services.kernelspecs.specs?.default ?? "";
+    const name = spec ?? (preferred in specs ? preferred : Object.keys(specs)[0]);
+    if (name === undefined) throw new Error(this.#words.__("There is no Python kernel on this server to edit with."));
+    const kernel = await sessionContext.changeKernel({ name });
+    if (!kernel) throw new Cancelled();
+    return kernel.id;
+  }
+
+  /** The kernels that are Python's. */
+  async #specs(): Promise<Specs> {
+    const { kernelspecs } = this.#services;
+    await kernelspecs.ready;
+    const all = Object.entries(kernelspecs.specs?.kernelspecs ?? {});
+    return Object.fromEntries(all.filter((entry): entry is [string, KernelSpec.ISpecModel] => entry[1]?.language === "python"));
+  }
+
+  /** Loads the file in the kernel, in an editor of its own. */
+  async #load(kernel: Kernel.IKernelConnection): Promise<KernelHost> {
+    const tab = TAB + UUID.uuid4();
+    try {
+      const { path } = await this.reader.place();
+      const permitted: Permitted = {};
+      const open = () => ask(kernel, "open_file", { tab, path, ...permitted });
+      const retry = async (problem: unknown): Promise<unknown> => {
+        await this.#permit(problem, permitted);
+        return open().catch(retry);
+      };
+      await open().catch(retry);
+      const host = await KernelHost.attach(kernel, tab);
+      if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
+      return host;
+    } catch (problem) {
+      kernel.dispose();
+      throw problem;
+    }
+  }
+
+  /** Asks for what a file cannot be loaded without; throws the problem where that is something else. */
+  async #permit(problem: unknown, permitted: Permitted): Promise<void> {
+    const type = problem instanceof KernelProblem ? problem.type : "";
+    if (type === "UnsafeModelError" && permitted.trusted === undefined) permitted.trusted = await this.#trust();
+    else if (type === "CompileUnknown" && permitted.compile === undefined) permitted.compile = await this.#withoutCompiling();
+    else throw problem;
+  }
+
+  async #withoutCompiling(): Promise<false> {
+    const { button } = await showDialog({
+      title: this.#words.__("Edit without the compiled state?"),
+      body: this.#words.__("Keras cannot read how this model was compiled. It can be edited without; when it is saved, the file no longer has its loss and optimizer."),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this.#words.__("Edit Without") })],
+      defaultButton: 0,
+    });
+    if (!button.accept) throw new Cancelled();
+    return false;
+  }
+
+  /** Asks whether code in the file may be run; the state of the file that the answer holds for. */
+  async #trust(): Promise<string> {
+    const { file, stamp } = await this.reader.model();
+    const names = listed(file.unsafe, LISTED);
+    const { button } = await showDialog({
+      title: this.#words.__("Run code that is in the file?"),
+      body:
+        this.#words.__("To load this model, code that is in the file has to be run, with all that you may do on the kernel's machine. ") +
+        this.#words.__("Do this only where you know who made it.") +
+        (names && ` ${this.#words.__("These layers hold code: %1.", names)}`),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this.#words.__("Trust and Load") })],
+      defaultButton: 0,
+    });
+    if (!button.accept) throw new Cancelled();
+    return stamp;
+  }
+
+  #take(host: KernelHost): void {
+    if (this.#context.isDisposed) {
+      void host.close(false);
+      return;
+    }
+    const { model } = this.#context;
+    const follow = () => {
+      if (this.editor.value === host) model.dirty = host.dirty && host.comm_live;
+    };
+    host.on("change:dirty", follow);
+    host.on("comm_live_update", follow);
+    this.editor.value = host;
+    follow();
+  }
+
+  /** Lets go of the kernel, whose end is JupyterLab's matter. */
+  #leave(): void {
+    void this.editor.value?.close(false);
+    this.editor.value = null;
+    if (!this.#context.isDisposed) this.#context.model.dirty = false;
+  }
+
+  // What JupyterLab asks of a document
+
+  async #save(): Promise<void> {
+    await this.#context.ready;
+    const host = this.editor.value;
+    if (host) await this.#write(host, this.#context.localPath, false);
+  }
+
+  async #saveAs(): Promise<boolean> {
+    await this.#context.ready;
+    const host = this.editor.value;
+    if (!host) {
+      await showErrorMessage(this.#words.__("Nothing to save"), this.#words.__("The model was not edited. To have the file twice, duplicate it in the file browser."));
+      return false;
+    }
+    const { localPath, sessionContext } = this.#context;
+    const { button, value } = await InputDialog.getText({
+      title: this.#words.__("Save Model As…"),
+      label: this.#words.__("File, from the server's folder on"),
+      text: localPath,
+      okLabel: this.#words.__("Save"),
+    });
+    const path = value?.trim().replace(/^\/+/, "") ?? "";
+    if (!button.accept || path === "") return false;
+    if (path === localPath) {
+      await this.#save();
+      return true;
+    }
+    if ([...ModelDocument.#all.keys()].some((other) => other.localPath === path)) {
+      await showErrorMessage(this.#words.__("Not saved"), this.#words.__("'%1' is open in another tab. Close that first.", path));
+      return false;
+    }
+    await this.#write(host, path, false);
+    // The session's new path is the document's, as when a file is renamed.
+    await sessionContext.session?.setPath(path);
+    await this.#look();
+    return true;
+  }
+
+  async #revert(): Promise<void> {
+    const old = this.editor.value;
+    if (old) {
+      try {
+        this.#take(await this.#load(await connect(this.#services.kernels, old.kernel.id)));
+      } catch (problem) {
+        await this.#fail(this.#words.__("The file was not read again"), problem);
+      }
+      void old.close(true);
+    }
+    await this.#look();
+  }
+
+  /** Has the kernel write the file; asks where it is no longer the one that was read. */
+  async #write(host: KernelHost, path: string, overwrite: boolean): Promise<void> {
+    this.#tell("started");
+    try {
+      const place = await this.reader.at(path).place();
+      const notes = await ask<string[]>(host.kernel, "save_file", { tab: host.tab, path: place.path, overwrite });
+      if (notes.length > 0) void showDialog({ title: this.#words.__("The model was saved"), body: notes.join("\n"), buttons: [Dialog.okButton()] });
+    } catch (problem) {
+      this.#tell("failed");
+      if (problem instanceof KernelProblem && problem.type === "FileChanged") return this.#askOverwrite(host, path);
+      await this.#fail(this.#words.__("The model was not saved"), problem);
+    }
+    if (path === this.#context.localPath) await this.#look();
+    this.#tell("completed");
+  }
+
+  /** Lets JupyterLab know how saving goes, by a signal that is the context's own. */
+  #tell(state: DocumentRegistry.SaveState): void {
+    const { saveState } = this.#context;
+    if (saveState instanceof Signal) saveState.emit(state);
+  }
+
+  async #askOverwrite(host: KernelHost, path: string): Promise<void> {
+    const own = path === this.#context.localPath;
+    const { button } = await showDialog({
+      title: own ? this.#words.__("File Changed") : this.#words.__("File Overwrite?"),
+      body: own
+        ? this.#words.__(
+            `"%1" has changed on disk since the last time it was opened or saved. Do you want to overwrite the file on disk with the model open here, or load the file on disk (revert)?`,
+            path,
+          )
+        : this.#words.__(`"%1" already exists. Do you want to replace it?`, path),
+      buttons: [
+        Dialog.cancelButton(),
+        ...(own ? [Dialog.okButton({ label: this.#words.__("Revert"), actions: ["revert"] })] : []),
+        Dialog.warnButton({ label: this.#words.__("Overwrite"), actions: ["overwrite"] }),
+      ],
+      defaultButton: 0,
+    });
+    if (button.actions.includes("overwrite")) return this.#write(host, path, true);
+    if (button.actions.includes("revert")) return this.#revert();
+    throw new Cancelled();
+  }
+
+  /** Says what went wrong. Whoever wanted it hears only that it was not done. */
+  async #fail(title: string, problem: unknown): Promise<never> {
+    if (!(problem instanceof Cancelled)) await showErrorMessage(title, this.#explain(problem)?.text ?? "");
+    throw new Cancelled();
+  }
+
+  #explain(problem: unknown): EditProblem | null {
+    if (problem instanceof Cancelled) return null;
+    const text = inWords(problem as Error, this.#context.sessionContext.kernelDisplayName, this.#words);
+    return { text, another: lacksKerasedit(problem) };
+  }
+}

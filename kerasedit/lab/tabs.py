@@ -1,0 +1,187 @@
+"""The editors that tabs of JupyterLab show: one for each tab, until the tab is closed.
+
+A tab's widget talks over a comm that only the page of the tab knows. One of ipywidgets' own would be
+taken in by the notebook's widget manager, and saved with the notebook.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import anywidget
+import comm
+import keras
+import traitlets
+
+from ..editor import Editor
+from ..errors import EditError, ModelFileError, UnsafeModelError
+from ..files import load_model
+from ..handback import user_namespace
+from ..modelfiles.worker import stamp_of
+from ..widgets.editor_widget import EditorWidget
+
+TARGET = "kerasedit"
+
+_tabs: dict[str, Tab] = {}
+
+
+class FileChanged(EditError):
+    """The file to be overwritten is not as it was when it was read or saved last."""
+
+
+class CompileUnknown(ModelFileError):
+    """The model can be loaded, but not as it was compiled."""
+
+
+class Tab:
+    """An editor that a tab shows.
+
+    Args:
+        name: the tab's, by which its pages find it.
+        editor: what it shows.
+        keeps: whether the editor is the user's, and goes on without the tab.
+        stamp: the state of the file that is edited.
+    """
+
+    def __init__(self, name: str, editor: Editor, keeps: bool = False, stamp: str = "") -> None:
+        self.editor, self.stamp = editor, stamp
+        self._keeps = keeps
+        self._saved = editor.steps
+        channel = comm.create_comm(target_name=TARGET, comm_id=name, primary=False)
+        comm.get_comm_manager().register_comm(channel)
+        channel.send()  # ipywidgets takes a comm that was never spoken on for one without a kernel
+        channel.on_close(lambda _: self.close())
+        self._name = name
+        self._widget = TabWidget(self, channel)
+        _tabs[name] = self
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the model is another than the file has. Undone edits count as none."""
+        steps = self.editor.steps
+        return len(steps) != len(self._saved) or any(
+            step is not saved for step, saved in zip(steps, self._saved, strict=True)
+        )
+
+    def save(self, path: str) -> None:
+        """Saves the model to a file, which is then the one that is edited."""
+        with self.editor.lock:
+            self.editor.save(path)
+            self._saved = self.editor.steps
+            self.stamp = stamp_of(path)
+            self._widget.tell_dirty()
+
+    def close(self) -> None:
+        """Ends the tab, on whichever page it is."""
+        if _tabs.get(self._name) is self:
+            del _tabs[self._name]
+        self._widget.close()
+        if not self._keeps:
+            self.editor.close()
+
+
+class TabWidget(EditorWidget):
+    """An editor's widget that no notebook knows of."""
+
+    _esm = _css = (
+        ""  # The page has the front end. Of files of it, anywidget never lets go of a widget.
+    )
+
+    dirty = traitlets.Bool().tag(sync=True)
+
+    def __init__(self, tab: Tab, channel: Any) -> None:
+        self._tab = tab
+        # How a notebook shows it is nobody's business here.
+        known = anywidget.AnyWidget.class_traits(sync=True)
+        keys = [name for name in self.class_traits(sync=True) if name not in known]
+        super().__init__(tab.editor, comm=channel, keys=keys)
+
+    @traitlets.observe("comm")
+    def _comm_changed(self, change: Any) -> None:
+        # As in ipywidgets, but for the list of all widgets, which every page of a notebook asks for.
+        if change["new"] is not None:
+            self._model_id = change["new"].comm_id
+            change["new"].on_msg(self._handle_msg)
+
+    def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**super()._state(rows), "dirty": self._tab.dirty}
+
+    def tell_dirty(self) -> None:
+        """Says anew whether there is something to be saved."""
+        self.dirty = self._tab.dirty
+
+
+def open_variable(tab: str, variable: str) -> None:
+    """Opens an editor on a copy of the model that a variable holds, or the editor that it holds.
+
+    Raises:
+        EditError: it holds neither.
+    """
+    held = (user_namespace() or {}).get(variable)
+    if not isinstance(held, (keras.Model, Editor)):
+        raise EditError(f"There is no Keras model '{variable}' in the kernel any more.")
+    keeps = isinstance(held, Editor)
+    Tab(tab, held if keeps else Editor(held), keeps)
+
+
+def open_file(tab: str, path: str, trusted: str | None = None, compile: bool = True) -> None:
+    """Opens an editor on a model file.
+
+    Args:
+        tab: the tab's name.
+        path: of the file.
+        trusted: the state of it in which the code that it holds may be run.
+        compile: whether the model is to be compiled as it was.
+
+    Raises:
+        UnsafeModelError: it holds code, and is not trusted.
+        CompileUnknown: Keras cannot compile it as it was.
+        ModelFileError: it cannot be loaded, or not be seen from here.
+    """
+    if not os.path.exists(path):
+        raise ModelFileError(
+            "The kernel does not see the file: it runs on another machine, or with other folders."
+        )
+    stamp = stamp_of(path)
+    if trusted not in (None, stamp):
+        raise ModelFileError("The file has changed since; look at it as it is now, and try again.")
+    safe_mode = trusted is None
+    try:
+        editor = Editor(path, safe_mode=safe_mode, compile=compile)
+    except UnsafeModelError:
+        raise
+    except ModelFileError as problem:
+        # Keras does not find losses again that an `.h5` file has by name.
+        if not compile or path.endswith(".keras"):
+            raise
+        load_model(path, safe_mode=safe_mode, compile=False)
+        raise CompileUnknown("Keras cannot read how the model was compiled.") from problem
+    Tab(tab, editor, stamp=stamp)
+
+
+def save_file(tab: str, path: str, overwrite: bool = False) -> list[str]:
+    """Saves what a tab edits.
+
+    Args:
+        tab: the tab's name.
+        path: of the file.
+        overwrite: also where the file is another than was read or saved last.
+
+    Returns:
+        What to know of it, in lines.
+
+    Raises:
+        FileChanged: it is another.
+        ModelFileError: it cannot be written; what was there is unharmed.
+    """
+    opened = _tabs.get(tab)
+    if opened is None:
+        raise EditError("The kernel has nothing of this tab: it was restarted.")
+    if not overwrite and os.path.exists(path) and stamp_of(path) != opened.stamp:
+        raise FileChanged(f"'{path}' has changed since it was opened or saved.")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        opened.save(path)
+    return [str(warning.message) for warning in caught]

@@ -1,0 +1,436 @@
+"""Models edited in tabs of JupyterLab: of files, and of the variables of a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from playwright.sync_api import Locator, expect
+
+import kerasedit
+from tests import models
+
+from .lab import WAIT, Lab
+from .test_accessibility import AXE, check
+from .test_model_files import double_click, folder, view
+from .widget import button, messages, python, row, toggle
+
+__all__ = ["folder"]  # a fixture
+
+
+def editor(lab: Lab, tab: str = ".ke-tab") -> Locator:
+    """The editor in the tab in front."""
+    found = lab.page.locator(f"{tab}:visible").get_by_role("region", name="Keras model editor")
+    expect(found).to_be_visible(timeout=WAIT)
+    return found
+
+
+def edit_file(lab: Lab, name: str) -> Locator:
+    """Opens a file, and edits it."""
+    double_click(lab, name)
+    button(view(lab), "Edit").click()
+    return editor(lab, ".ke-file")
+
+
+def remove(shown: Locator, path: str) -> None:
+    """Removes a layer by the keyboard, as a tab may be too narrow for the buttons of a row."""
+    row(shown, path).get_by_text(path, exact=True).click()
+    shown.page.keyboard.press("Delete")
+    expect(row(shown, path)).to_have_count(0)
+
+
+def title(lab: Lab, name: str) -> Locator:
+    return lab.page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text=name)
+
+
+def expect_dirty(lab: Lab, name: str, tabs: int = 1) -> None:
+    """JupyterLab's mark on the tabs of a file."""
+    dirty = lab.page.locator("#jp-main-dock-panel .lm-TabBar-tab.jp-mod-dirty", has_text=name)
+    expect(dirty).to_have_count(tabs)
+
+
+def dialog(lab: Lab, text: str) -> Locator:
+    found = lab.page.get_by_role("dialog").filter(has_text=text)
+    expect(found).to_be_visible()
+    return found
+
+
+def answer(lab: Lab, text: str, choice: str) -> None:
+    """Answers a question of JupyterLab's."""
+    asked = dialog(lab, text)
+    asked.get_by_role("button", name=choice, exact=True).click()
+    expect(asked).to_be_hidden()
+
+
+def kernels(lab: Lab) -> list[str]:
+    return [kernel["id"] for kernel in lab.jupyter.request("GET", "kernels")]
+
+
+def expect_equal(file: Path, expected: keras.Model) -> None:
+    """A file, loaded by Keras here, does what a model does."""
+    loaded = keras.saving.load_model(file)
+    x = models.data(2, *expected.inputs[0].shape[1:])
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected.predict(x, verbose=0))
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_edited_saved_and_undone_to_clean(lab: Lab, folder: Path) -> None:
+    file = folder / "m.keras"
+    models.cnn().save(file)
+    expected = kerasedit.Editor(file).remove("block2_relu").model
+    contents: list[str] = []
+    lab.page.on("request", lambda r: contents.append(r.url) if "content=1" in r.url else None)
+
+    shown = edit_file(lab, "m.keras")
+    assert len(kernels(lab)) == 1
+    expect(button(shown, "Hand back")).to_have_count(0)
+    expect_dirty(lab, "m.keras", 0)
+    remove(shown, "block2_relu")
+    expect_dirty(lab, "m.keras")
+    lab.screenshots("tab-file")
+
+    button(shown, "Undo").click()
+    expect(row(shown, "block2_relu")).to_be_visible()
+    expect_dirty(lab, "m.keras", 0)
+    button(shown, "Redo").click()
+    expect_dirty(lab, "m.keras")
+
+    before = file.stat().st_ino
+    row(shown, "head").click(position={"x": 400, "y": 10})
+    lab.page.keyboard.press("Control+s")
+    expect_dirty(lab, "m.keras", 0)
+    assert file.stat().st_ino != before, "written beside, and renamed"
+    expect_equal(file, expected)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    button(shown, "Undo").click()
+    expect_dirty(lab, "m.keras")
+    button(shown, "Save").click()
+    expect_dirty(lab, "m.keras", 0)
+    assert not [url for url in contents if "m.keras" in url], "the content is not fetched"
+
+    title(lab, "m.keras").locator(".lm-TabBar-tabCloseIcon").click()
+    expect(title(lab, "m.keras")).to_have_count(0)
+    lab.page.wait_for_function(
+        "async () => { const { kernels } = window.jupyterapp.serviceManager;"
+        " await kernels.refreshRunning(); return [...kernels.running()].length === 0; }"
+    )
+
+
+def test_a_file_that_changed_on_disk_is_asked_about(lab: Lab, folder: Path) -> None:
+    file = folder / "m.keras"
+    models.cnn().save(file)
+    shown = edit_file(lab, "m.keras")
+    remove(shown, "block2_relu")
+    expect_dirty(lab, "m.keras")
+
+    models.nested().save(file)
+    theirs = file.read_bytes()
+    button(shown, "Save").click()
+    answer(lab, "has changed on disk", "Cancel")
+    assert file.read_bytes() == theirs
+    expect_dirty(lab, "m.keras")
+
+    button(shown, "Save").click()
+    answer(lab, "has changed on disk", "Overwrite")
+    expect_dirty(lab, "m.keras", 0)
+    assert "block2_relu" not in [layer.name for layer in keras.saving.load_model(file).layers]
+
+    remove(shown, "block3_relu")
+    expect_dirty(lab, "m.keras")
+    file.write_bytes(theirs)
+    button(shown, "Save").click()
+    answer(lab, "has changed on disk", "Revert")
+    expect(row(editor(lab), "backbone")).to_be_visible(timeout=WAIT)
+    expect_dirty(lab, "m.keras", 0)
+    assert file.read_bytes() == theirs
+
+
+@pytest.mark.slow
+def test_code_in_a_file_is_asked_about(lab: Lab, folder: Path) -> None:
+    keras.Sequential(
+        [keras.Input((3,)), layers.Lambda(lambda x: x * 2, name="code"), layers.Dense(2)]
+    ).save(folder / "code.keras")
+    double_click(lab, "code.keras")
+    shown = view(lab)
+    button(shown, "Edit").click()
+    asked = dialog(lab, "These layers hold code: code.")
+    expect(asked.get_by_role("button", name="Cancel")).to_be_focused()
+    lab.screenshots("tab-unsafe")
+    asked.get_by_role("button", name="Cancel").click()
+    expect(button(shown, "Edit")).to_have_attribute("aria-disabled", "false")
+    assert kernels(lab) == []
+    button(shown, "Edit").click()
+    answer(lab, "These layers hold code: code.", "Trust and Load")
+    expect(row(editor(lab), "code")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_class_that_the_kernel_does_not_know(lab: Lab, folder: Path) -> None:
+    keras.Sequential([keras.Input((3,)), models.Scale(name="own")]).save(folder / "own.keras")
+    double_click(lab, "own.keras")
+    shown = view(lab)
+    button(shown, "Edit").click()
+    expect(shown.get_by_role("alert")).to_contain_text("custom_objects", timeout=WAIT)
+    expect(row(shown, "own")).to_be_visible()
+    lab.screenshots("tab-unknown-class")
+    button(shown, "Dismiss message").click()
+    expect(shown.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_a_kernel_without_kerasedit(lab: Lab, folder: Path, tmp_path: Path) -> None:
+    """Another one can be chosen."""
+    models.cnn().save(folder / "m.keras")
+    missing = "raise ModuleNotFoundError(\"No module named 'kerasedit'\")"
+    (tmp_path / "kerasedit.py").write_text(missing)
+    lab.jupyter.add_kernel("bare", {"PYTHONPATH": str(tmp_path)})
+    try:
+        lab.page.evaluate(
+            """async () => {
+                const { kernelspecs } = window.jupyterapp.serviceManager;
+                await kernelspecs.refreshSpecs();
+                kernelspecs.specs.default = "bare";
+            }"""
+        )
+        double_click(lab, "m.keras")
+        shown = view(lab)
+        button(shown, "Edit").click()
+        alert = shown.get_by_role("alert")
+        expect(alert).to_contain_text("in the kernel 'bare' (No module named 'kerasedit')")
+        lab.screenshots("tab-bare-kernel")
+        button(alert, "Choose another kernel").click()
+        asked = dialog(lab, "Kernel to edit with")
+        asked.get_by_role("combobox").select_option("Python 3 (ipykernel)")
+        asked.get_by_role("button", name="Ok").click()
+        expect(row(editor(lab), "head")).to_be_visible()
+        assert len(kernels(lab)) == 1
+    finally:
+        lab.jupyter.remove_kernel("bare")
+
+
+def test_what_was_edited_is_there_after_a_reload(lab: Lab, folder: Path) -> None:
+    """Of two files in two tabs."""
+    for name in ("one.keras", "two.keras"):
+        models.cnn().save(folder / name)
+        shown = edit_file(lab, name)
+        remove(shown, "block2_relu")
+        expect_dirty(lab, name)
+    remove(shown, "block3_relu")
+    assert len(kernels(lab)) == 2
+    lab.page.wait_for_function("() => location.pathname.includes('two.keras')")
+    lab.page.on("dialog", lambda asked: asked.accept())
+    lab.reload()
+    shown = editor(lab)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    expect(row(shown, "block3_relu")).to_have_count(0)
+    expect_dirty(lab, "two.keras")
+    button(shown, "Undo").click()
+    expect(row(shown, "block3_relu")).to_be_visible()
+    title(lab, "one.keras").click()
+    shown = editor(lab)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    expect(row(shown, "block3_relu")).to_be_visible()
+    assert len(kernels(lab)) == 2
+    button(shown, "Save").click()
+    expect_dirty(lab, "one.keras", 0)
+    assert len(keras.saving.load_model(folder / "one.keras").layers) == len(models.cnn().layers) - 1
+
+
+@pytest.mark.slow
+def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:
+    file = folder / "m.keras"
+    models.cnn().save(file)
+    before = file.read_bytes()
+    shown = edit_file(lab, "m.keras")
+    remove(shown, "block2_relu")
+    expect_dirty(lab, "m.keras")
+    lab.execute("docmanager:save-as")
+    asked = dialog(lab, "Save Model As")
+    asked.get_by_role("textbox").fill("other.keras")
+    asked.get_by_role("button", name="Save", exact=True).click()
+    expect(title(lab, "other.keras")).to_be_visible()
+    expect_dirty(lab, "other.keras", 0)
+    assert file.read_bytes() == before
+    remove(shown, "block3_relu")
+    expect_dirty(lab, "other.keras")
+    button(shown, "Save").click()
+    expect_dirty(lab, "other.keras", 0)
+    layers_left = [layer.name for layer in keras.saving.load_model(folder / "other.keras").layers]
+    assert not {"block2_relu", "block3_relu"} & set(layers_left)
+
+
+@pytest.mark.slow
+def test_closing_a_dirty_tab_asks(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    shown = edit_file(lab, "m.keras")
+    remove(shown, "block2_relu")
+    expect_dirty(lab, "m.keras")
+    close = title(lab, "m.keras").locator(".lm-TabBar-tabCloseIcon")
+    close.click()
+    answer(lab, "Save your work", "Cancel")
+    expect(shown).to_be_visible()
+    close.click()
+    answer(lab, "Save your work", "Save")
+    expect(title(lab, "m.keras")).to_have_count(0)
+    assert "block2_relu" not in [
+        layer.name for layer in keras.saving.load_model(folder / "m.keras").layers
+    ]
+
+
+@pytest.mark.slow
+def test_two_views_of_a_file_are_one_document(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    shown = edit_file(lab, "m.keras")
+    lab.execute("docmanager:clone")
+    views = lab.page.get_by_role("region", name="Keras model editor")
+    expect(views).to_have_count(2)
+    remove(views.first, "block2_relu")
+    expect(row(views.last, "block2_relu")).to_have_count(0)
+    expect_dirty(lab, "m.keras", 2)
+    assert len(kernels(lab)) == 1
+    title(lab, "m.keras").first.locator(".lm-TabBar-tabCloseIcon").click()
+    expect(views).to_have_count(1)
+    button(shown, "Undo").click()
+    expect_dirty(lab, "m.keras", 0)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_is_shut_down(lab: Lab, folder: Path) -> None:
+    """The last state stays to be read; then the file is shown again, and can be edited anew."""
+    models.cnn().save(folder / "m.keras")
+    shown = edit_file(lab, "m.keras")
+    remove(shown, "block2_relu")
+    expect_dirty(lab, "m.keras")
+    lab.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+    alert = lab.page.locator(".ke-tab").get_by_role("alert")
+    expect(alert).to_contain_text("what was not saved is gone")
+    expect(messages(shown)).to_contain_text("not live")
+    expect_dirty(lab, "m.keras", 0)
+    button(alert, "Show the File").click()
+    expect(row(view(lab), "block2_relu")).to_be_visible()
+    button(view(lab), "Edit").click()
+    remove(editor(lab), "block2_relu")
+    expect_dirty(lab, "m.keras")
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    edit_file(lab, "m.keras")
+    lab.page.add_script_tag(path=AXE)
+    check(lab, "a model file that is edited")
+    lab.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+    expect(lab.page.locator(".ke-tab").get_by_role("alert")).to_be_visible()
+    check(lab, "without its kernel")
+
+
+# --- Variables ------------------------------------------------------------------------------------
+
+SET_UP = """
+from tests import models
+import kerasedit
+model = models.cnn()
+"""
+
+
+def kernel_id(lab: Lab) -> str:
+    return lab.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.id"
+    )
+
+
+def edit_variable(lab: Lab, variable: str = "model") -> Locator:
+    lab.execute("kerasedit:edit", kernel=kernel_id(lab), variable=variable, path="test.ipynb")
+    return editor(lab)
+
+
+def to_notebook(lab: Lab) -> None:
+    """Brings the notebook to the front, beside the editor."""
+    lab.execute("docmanager:open", path="test.ipynb", factory="Notebook")
+    lab.page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget?.context?.path === 'test.ipynb'"
+    )
+
+
+def test_a_variable_is_edited_beside_the_notebook(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    kernel = kernel_id(lab)
+    shown = edit_variable(lab)
+    expect(lab.page.locator(".jp-NotebookPanel")).to_be_visible()
+    expect(title(lab, "model")).to_be_visible()
+    remove(shown, "block2_relu")
+    shown.get_by_role("textbox", name="Variable name").fill("smaller")
+    button(shown, "Hand back").click()
+    expect(messages(shown)).to_contain_text("smaller")
+    lab.screenshots("tab-variable")
+
+    to_notebook(lab)
+    assert python(lab, "print(len(model.layers) - len(smaller.layers))") == "1"
+    # There is one tab for it.
+    lab.execute("kerasedit:edit", kernel=kernel, variable="model", path="test.ipynb")
+    expect(lab.page.locator(".ke-tab")).to_have_count(1)
+    title(lab, "model").locator(".lm-TabBar-tabCloseIcon").click()
+    expect(lab.page.locator(".ke-tab")).to_have_count(0)
+    to_notebook(lab)
+    assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "0"
+
+
+def test_an_editor_is_shown_live_while_a_cell_runs(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP + "ed = kerasedit.Editor(model)")
+    shown = edit_variable(lab, "ed")
+    to_notebook(lab)
+    wait = "import time\nwhile ed.layers[-1].trainable: time.sleep(0.05)\nprint('frozen')"
+    lab.run_cell(wait, wait=False)
+    toggle(shown, "head").click()
+    lab.cells_done()
+    to_notebook(lab)
+    assert lab.output_text() == "frozen"
+
+
+@pytest.mark.slow
+def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    shown = edit_variable(lab)
+    remove(shown, "block2_relu")
+    lab.execute("docmanager:save-all")
+    lab.page.wait_for_function(
+        """async () => {
+            const layout = await window.jupyterapp.serviceManager.workspaces.fetch("default");
+            const found = Object.entries(layout.data).find(([id]) => id.startsWith("kerasedit-editors:"));
+            return found?.[1].data.tab !== undefined;
+        }"""
+    )
+    lab.reload()
+    shown = editor(lab)
+    expect(row(shown, "block2_relu")).to_have_count(0)
+    expect(button(shown, "Undo")).to_have_attribute("aria-disabled", "false")
+    to_notebook(lab)
+    lab.kernel_idle()
+    assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "1"
+
+
+@pytest.mark.slow
+def test_a_kernel_that_is_restarted(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    shown = edit_variable(lab)
+    to_notebook(lab)
+    lab.restart_kernel()
+    lost = lab.page.locator(".ke-tab").get_by_role("alert")
+    expect(lost).to_contain_text("was restarted")
+    expect(messages(shown)).to_contain_text("not live")
+    lab.screenshots("tab-restarted")
+    lost.get_by_role("button").click()
+    expect(lab.page.locator(".ke-tab").get_by_role("alert")).to_contain_text("no Keras model")
+    to_notebook(lab)
+    python(lab, SET_UP)
+    lab.page.locator(".ke-tab").get_by_role("alert").get_by_role("button").click()
+    expect(row(editor(lab), "head")).to_be_visible()
