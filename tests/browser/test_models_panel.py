@@ -15,7 +15,7 @@ from tests import models
 
 from .lab import Jupyter, Lab, NotebookPage, install_jupyterlab, jupyter_server, open_lab
 from .test_accessibility import AXE, check
-from .widget import button, python, region, row
+from .widget import button, python, region, row, toggle
 
 BUILD = """
 import keras, kerasedit
@@ -259,6 +259,37 @@ def test_a_widget_hands_back_too(opened: tuple[Lab, Locator]) -> None:
     widget.get_by_role("textbox", name="Variable name").fill("by_widget")
     button(widget, "Hand back").click()
     expect(row(shown, "by_widget")).to_be_visible()
+
+
+def test_editing_in_a_tab(opened: tuple[Lab, Locator]) -> None:
+    lab, shown = opened
+    python(lab, "plain = keras.Sequential([keras.Input((4,)), layers.Dense(1, name='d')])")
+    row(shown, "plain").focus()
+    lab.page.keyboard.press("Enter")
+    tab = lab.page.locator(".lm-DockPanel-widget:visible")
+    editor = tab.get_by_role("region", name="Keras model editor").last
+    toggle(editor, "d").click()
+    # The kernel of the notebook is the tab's too.
+    expect(row(shown, "plain")).to_contain_text("1 edit not handed back")
+    editor.get_by_role("textbox", name="Variable name").fill("tuned")
+    button(editor, "Hand back").click()
+    expect(row(shown, "tuned")).to_contain_text("edited")
+    expect(row(shown, "plain")).not_to_contain_text("not handed back")
+    lab.execute("application:close")
+    lab.open_notebook("models.ipynb")
+
+
+def test_comparing_in_a_tab(opened: tuple[Lab, Locator]) -> None:
+    lab, shown = opened
+    row(shown, "model").click(button="right")
+    menu(lab, "Compare With…")
+    dialog = lab.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Compare 'model' With")
+    dialog.get_by_role("combobox").select_option("other")
+    button(dialog, "Ok").click()
+    expect(lab.page.locator(".ke-root:visible", has_text="hidden").last).to_be_visible()
+    lab.execute("application:close")
+    lab.open_notebook("models.ipynb")
 
 
 def test_axe_finds_nothing(opened: tuple[Lab, Locator]) -> None:
