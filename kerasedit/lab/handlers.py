@@ -40,8 +40,8 @@ def make_handlers(base_url: str) -> Handlers:
         "histograms": HistogramsHandler,
         "detail": DetailHandler,
         "arguments": ArgumentsHandler,
-        "quickstart": QuickStartHandler,
         "place": PlaceHandler,
+        "quickstart": QuickStartHandler,
     }
     return [(url_path_join(base_url, "kerasedit", name), cls) for name, cls in asked.items()]
 
@@ -142,17 +142,6 @@ class ArgumentsHandler(_FileHandler):
         return functools.partial(read_arguments, row=self.number("row"), stamp=self.stamp)
 
 
-class QuickStartHandler(APIHandler):
-    """The quick start, a notebook."""
-
-    auth_resource = "contents"
-
-    @web.authenticated
-    @authorized
-    def get(self) -> None:
-        self.finish(quickstart().read_text("utf-8"))
-
-
 class PlaceHandler(_ContentsHandler):
     """Where a file is, or would be, for a kernel to read and write it there."""
 
@@ -168,3 +157,14 @@ class PlaceHandler(_ContentsHandler):
         if not self.contents_manager.allow_hidden and name.startswith("."):
             raise web.HTTPError(404, "There is no such file.")
         self.finish(json.dumps({"path": os.path.join(place, name)}))
+
+
+class QuickStartHandler(APIHandler):
+    """The quick start, a notebook."""
+
+    auth_resource = "contents"
+
+    @web.authenticated
+    @authorized
+    def get(self) -> None:
+        self.finish(quickstart().read_text("utf-8"))

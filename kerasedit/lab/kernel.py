@@ -11,14 +11,16 @@ from typing import Any
 
 # Which module has the function of that name; it is imported with the first question to it.
 _QUESTIONS = {
-    "tell_models": "models",
-    "tell_model": "models",
-    "hand_back": "models",
     "open_variable": "tabs",
     "open_file": "tabs",
     "save_file": "tabs",
+    "tell_models": "models",
+    "tell_model": "models",
+    "hand_back": "models",
     "compare_variables": "comparing",
 }
+
+
 PROBLEM = "application/vnd.kerasedit.problem+json"
 
 

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Browser, Locator, expect
 
 import kerasedit
 from tests import models
 
-from .lab import WAIT, Lab
+from .lab import WAIT, Jupyter, Lab, install_jupyterlab, jupyter_server, open_lab
 from .test_accessibility import AXE, check
 from .test_model_files import double_click, folder, view
 from .widget import button, messages, python, row, toggle
@@ -327,6 +327,45 @@ def test_axe_finds_nothing(lab: Lab, folder: Path) -> None:
     lab.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
     expect(lab.page.locator(".ke-tab").get_by_role("alert")).to_be_visible()
     check(lab, "without its kernel")
+
+
+@pytest.mark.slow
+def test_the_oldest_jupyterlab_edits_too(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home, root = tmp_path_factory.mktemp("old-home"), tmp_path_factory.mktemp("models")
+    with (
+        jupyter_server(home, root, install_jupyterlab("4.4")) as server,
+        open_lab(browser, server) as lab,
+    ):
+        assert lab.page.evaluate("() => window.jupyterapp.version").startswith("4.4.")
+        test_a_file_is_edited_saved_and_undone_to_clean(lab, root)
+
+
+@pytest.mark.slow
+def test_notebook_7_edits_too(jupyter: Jupyter, browser: Browser) -> None:
+    file = jupyter.root / "m.keras"
+    models.cnn().save(file)
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{jupyter.url}/tree?token={jupyter.token}")
+    with context.expect_page(timeout=WAIT) as opened:
+        page.locator(".jp-DirListing-item", has_text="m.keras").dblclick()
+    button(opened.value.get_by_role("region", name="Keras model file"), "Edit").click()
+    shown = opened.value.get_by_role("region", name="Keras model editor")
+    expect(shown).to_be_visible(timeout=WAIT)
+    remove(shown, "block2_relu")
+    before = file.stat().st_ino
+    opened.value.keyboard.press("Control+s")
+    opened.value.wait_for_function(
+        """() => {
+            const { context } = window.jupyterapp.shell.currentWidget;
+            return !context.model.dirty;
+        }"""
+    )
+    assert file.stat().st_ino != before
+    context.close()
+    jupyter.shut_down_kernels()
 
 
 # --- Variables ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 from keras import layers
 
 from kerasedit import modelfiles
+from kerasedit.lab.kernel import PROBLEM
 from tests import models
 from tests.kernels.kernel import Kernel, running_kernel
 
@@ -61,8 +62,9 @@ def ask(kernel: Kernel, question: str, **arguments: Any) -> Any:
         user_expressions={"kerasedit": expression},
     )
     reply = kernel.end_of(asked)["content"]["user_expressions"]["kerasedit"]
-    if reply["status"] != "ok":
-        raise Refused(f"{reply['ename']}: {reply['evalue']}")
+    assert reply["status"] == "ok", reply
+    if PROBLEM in reply["data"]:
+        raise Refused("{type}: {message}".format(**reply["data"][PROBLEM]))
     return reply["data"]["application/json"]
 
 
