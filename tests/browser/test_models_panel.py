@@ -287,7 +287,8 @@ def test_comparing_in_a_tab(opened: tuple[Lab, Locator]) -> None:
     expect(dialog).to_contain_text("Compare 'model' With")
     dialog.get_by_role("combobox").select_option("other")
     button(dialog, "Ok").click()
-    expect(lab.page.locator(".ke-root:visible", has_text="hidden").last).to_be_visible()
+    compared = lab.page.get_by_role("region", name="Two Keras models")
+    expect(compared).to_contain_text("hidden")
     lab.execute("application:close")
     lab.open_notebook("models.ipynb")
 
