@@ -395,6 +395,44 @@ def test_without_live_updates_it_is_asked_by_hand(lab: Lab) -> None:
     expect(setting(lab, "live")).to_be_checked()
 
 
+TRAIN = """
+import numpy as np, time
+class Slowly(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)
+ed.model.compile("adam", "mse")
+ed.model.fit(np.ones((64, 4)), np.ones((64, 1)), epochs=1000, verbose=0,
+             callbacks=[ed.live(), Slowly()])
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_is_watched_is_a_busy_kernel(lab: Lab) -> None:
+    """Though JupyterLab takes it for idle each time that the widget has said something."""
+    questions = Questions(lab)
+    lab.new_notebook()
+    shown = panel(lab)
+    lab.run_cell(BUILD, timeout=180_000)
+    region(lab.run_cell("ed"))
+    expect(row(shown, "model")).to_be_visible()
+    lab.page.wait_for_timeout(1000)
+    asked = questions.asked
+    lab.run_cell(TRAIN, wait=False)
+    lab.page.wait_for_function(
+        """() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === "idle" """
+    )
+    expect(busy(shown)).to_have_text("busy")
+    lab.page.wait_for_timeout(1500)
+    assert questions.asked == asked
+    lab.execute("docmanager:save")
+    lab.page.wait_for_timeout(2000)  # JupyterLab keeps its layout a moment later
+    lab.reload()
+    shown = lab.page.get_by_role("region", name="Keras models")
+    expect(shown).to_contain_text("The kernel is busy")
+    lab.interrupt()
+    expect(row(shown, "model")).to_be_visible()
+
+
 @pytest.mark.slow
 def test_a_console_and_a_reload(lab: Lab) -> None:
     lab.execute("console:create", kernelPreference={"name": "python3"})

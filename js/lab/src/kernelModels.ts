@@ -165,8 +165,9 @@ export class KernelModels {
     return this.kernel.status === "idle" && this.#running.size === 0;
   }
 
+  /** A page that was loaded amid a cell knows of it only by an answer that does not come. */
   #tellBusy(): void {
-    if (this.#free || this.dead.value) {
+    if ((this.#free && !this.#asking) || this.dead.value) {
       clearTimeout(this.#busyTimer);
       this.#busyTimer = undefined;
       this.busy.value = false;
@@ -212,6 +213,7 @@ export class KernelModels {
   async #ask(): Promise<void> {
     this.#asking = true;
     this.#stale = false;
+    this.#tellBusy();
     try {
       this.known.value = await this.#found();
     } catch {
@@ -219,6 +221,7 @@ export class KernelModels {
       this.#stale = true;
     }
     this.#asking = false;
+    this.#tellBusy();
     this.#look();
   }
 
