@@ -80,15 +80,18 @@ def starting() -> Iterator[Result]:
         browser = stack.enter_context(chromium())
         pages = [_Page(browser, server) for server in servers]
         loads = [[page.load() for page in pages] for _ in range(REPEAT + 1)]
-    before, after = map(statistics.median, zip(*loads[1:], strict=True))
-    more = after - before
-    yield Result("JupyterLab's start, without the extension", f"{1000 * before:.0f} ms")
-    yield Result(
-        f"what the extension adds, of {REPEAT} starts each",
-        f"{1000 * more:+.0f} ms",
-        "≤ 50 ms",
-        more <= 0.05,
-    )
+    before, after = zip(*loads[1:], strict=True)
+    named = (("until it can be used", 0), ("of the page's thread", 1))
+    for what, number in named:
+        usual = statistics.median(load[number] for load in before)
+        yield Result(f"JupyterLab's start without the extension, {what}", f"{1000 * usual:.0f} ms")
+    for what, number in named:
+        # By pairs: the machine may be slower at one time than at another.
+        pairs = zip(before, after, strict=True)
+        more = statistics.median(late[number] - early[number] for early, late in pairs)
+        yield Result(
+            f"what the extension adds {what}", f"{1000 * more:+.0f} ms", "≤ 50 ms", more <= 0.05
+        )
 
 
 def _server(place: Path, extension: bool) -> Any:
@@ -111,11 +114,15 @@ class _Page:
     def __init__(self, browser: Browser, jupyter: Jupyter) -> None:
         self._page = browser.new_context().new_page()
         self._address = f"{jupyter.url}/lab?reset&token={jupyter.token}"
+        self._tools = self._page.context.new_cdp_session(self._page)
+        self._tools.send("Performance.enable", {"timeDomain": "threadTicks"})
 
-    def load(self) -> float:
-        """Seconds from the request until JupyterLab can be used."""
+    def load(self) -> tuple[float, float]:
+        """Seconds from the request until JupyterLab can be used, and of work on the page's thread."""
         self._page.goto(self._address)
         self._page.wait_for_function("() => window.jupyterapp !== undefined")
-        return self._page.evaluate(
+        ready = self._page.evaluate(
             "() => window.jupyterapp.restored.then(() => performance.now() / 1000)"
         )
+        told = self._tools.send("Performance.getMetrics")["metrics"]
+        return ready, next(it["value"] for it in told if it["name"] == "TaskDuration")

@@ -282,15 +282,18 @@ def _about_model(model: Any) -> Told:
     from .. import _keras
     from ..views import bytes_of
 
-    def tensors(name: str) -> list[list[str]]:
-        return [[t.name, str(tuple(t.shape)), str(t.dtype)] for t in getattr(model, name) or ()]
+    graph = _or_none(lambda: _keras.functional_of(model))
+
+    def tensors(names: list[str], found: list[Any]) -> list[list[str]]:
+        pairs = zip(names, found, strict=True)
+        return [[_text(name), str(tuple(t.shape)), str(t.dtype)] for name, t in pairs]
 
     def layers() -> list[list[Any]]:
         return _by_class(type(layer) for layer in _keras.all_layers(model)[1:])
 
     return {
-        "inputs": _or_none(lambda: tensors("inputs")) or [],
-        "outputs": _or_none(lambda: tensors("outputs")) or [],
+        "inputs": _or_none(lambda: tensors([t.name for t in graph.inputs], graph.inputs)) or [],
+        "outputs": _or_none(lambda: tensors(graph.output_names, graph.outputs)) or [],
         "layers": _or_none(layers) or [],
         "bytes": _or_none(lambda: sum(bytes_of(d, size) for size, d, _ in _keras.sizes(model))),
         **_trained_with(model),

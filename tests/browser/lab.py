@@ -127,13 +127,11 @@ def own_environment(home: Path, checkout: bool = True) -> dict[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
     if checkout:
         for link, target in (
-            ("first/labextensions/kerasedit", "kerasedit/labextension"),
+            ("data/labextensions/kerasedit", "kerasedit/labextension"),
             ("config/jupyter_server_config.d/kerasedit.json", "js/lab/server/kerasedit.json"),
         ):
             (home / link).parent.mkdir(parents=True)
             (home / link).symlink_to(ROOT / target)
-    # Before what is installed, which comes before the user's own.
-    folders["JUPYTER_PATH"] = home / "first"
     # No question about news in a corner of the window.
     settings = folders["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)

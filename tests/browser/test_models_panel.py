@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,9 +13,9 @@ from playwright.sync_api import Browser, Locator, expect
 
 from tests import models
 
-from .lab import Jupyter, Lab, NotebookPage, open_lab
+from .lab import Jupyter, Lab, NotebookPage, install_jupyterlab, jupyter_server, open_lab
 from .test_accessibility import AXE, check
-from .widget import button, python, region, row
+from .widget import button, python, region, row, toggle
 
 BUILD = """
 import keras, kerasedit
@@ -259,6 +261,38 @@ def test_a_widget_hands_back_too(opened: tuple[Lab, Locator]) -> None:
     expect(row(shown, "by_widget")).to_be_visible()
 
 
+def test_editing_in_a_tab(opened: tuple[Lab, Locator]) -> None:
+    lab, shown = opened
+    python(lab, "plain = keras.Sequential([keras.Input((4,)), layers.Dense(1, name='d')])")
+    row(shown, "plain").focus()
+    lab.page.keyboard.press("Enter")
+    tab = lab.page.locator(".lm-DockPanel-widget:visible")
+    editor = tab.get_by_role("region", name="Keras model editor").last
+    toggle(editor, "d").click()
+    # The kernel of the notebook is the tab's too.
+    expect(row(shown, "plain")).to_contain_text("1 edit not handed back")
+    editor.get_by_role("textbox", name="Variable name").fill("tuned")
+    button(editor, "Hand back").click()
+    expect(row(shown, "tuned")).to_contain_text("edited")
+    expect(row(shown, "plain")).not_to_contain_text("not handed back")
+    lab.execute("application:close")
+    lab.open_notebook("models.ipynb")
+
+
+def test_comparing_in_a_tab(opened: tuple[Lab, Locator]) -> None:
+    lab, shown = opened
+    row(shown, "model").click(button="right")
+    menu(lab, "Compare With…")
+    dialog = lab.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Compare 'model' With")
+    dialog.get_by_role("combobox").select_option("other")
+    button(dialog, "Ok").click()
+    compared = lab.page.get_by_role("region", name="Two Keras models")
+    expect(compared).to_contain_text("hidden")
+    lab.execute("application:close")
+    lab.open_notebook("models.ipynb")
+
+
 def test_axe_finds_nothing(opened: tuple[Lab, Locator]) -> None:
     lab, shown = opened
     button(shown, "Inspect ed").click()
@@ -361,6 +395,44 @@ def test_without_live_updates_it_is_asked_by_hand(lab: Lab) -> None:
     expect(setting(lab, "live")).to_be_checked()
 
 
+TRAIN = """
+import numpy as np, time
+class Slowly(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)
+ed.model.compile("adam", "mse")
+ed.model.fit(np.ones((64, 4)), np.ones((64, 1)), epochs=1000, verbose=0,
+             callbacks=[ed.live(), Slowly()])
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_is_watched_is_a_busy_kernel(lab: Lab) -> None:
+    """Though JupyterLab takes it for idle each time that the widget has said something."""
+    questions = Questions(lab)
+    lab.new_notebook()
+    shown = panel(lab)
+    lab.run_cell(BUILD, timeout=180_000)
+    region(lab.run_cell("ed"))
+    expect(row(shown, "model")).to_be_visible()
+    lab.page.wait_for_timeout(1000)
+    asked = questions.asked
+    lab.run_cell(TRAIN, wait=False)
+    lab.page.wait_for_function(
+        """() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === "idle" """
+    )
+    expect(busy(shown)).to_have_text("busy")
+    lab.page.wait_for_timeout(1500)
+    assert questions.asked == asked
+    lab.execute("docmanager:save")
+    lab.page.wait_for_timeout(2000)  # JupyterLab keeps its layout a moment later
+    lab.reload()
+    shown = lab.page.get_by_role("region", name="Keras models")
+    expect(shown).to_contain_text("The kernel is busy")
+    lab.interrupt()
+    expect(row(shown, "model")).to_be_visible()
+
+
 @pytest.mark.slow
 def test_a_console_and_a_reload(lab: Lab) -> None:
     lab.execute("console:create", kernelPreference={"name": "python3"})
@@ -377,19 +449,70 @@ def test_a_console_and_a_reload(lab: Lab) -> None:
     expect(row(lab.page.get_by_role("region", name="Keras models"), "model")).to_be_visible()
 
 
+WITHOUT = """
+import os, sys
+sys.path[:] = [p for p in sys.path if not os.path.isfile(f"{p}/kerasedit/__init__.py")]
+"""
+ECHO = """
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.kernelbase import Kernel
+
+class Echo(Kernel):
+    implementation, implementation_version, banner = "echo", "1", "echo"
+    language_info = {"name": "echo", "mimetype": "text/plain", "file_extension": ".txt"}
+
+    def do_execute(self, code, *args, **options):
+        return {"status": "ok", "execution_count": self.execution_count,
+                "payload": [], "user_expressions": {}}
+
+IPKernelApp.launch_instance(kernel_class=Echo)
+"""
+
+
 @pytest.mark.slow
-def test_other_kernels(lab: Lab) -> None:
+def test_other_kernels(jupyter: Jupyter, browser: Browser) -> None:
     """One without kerasedit, and one that speaks another language."""
-    lab.jupyter.add_kernel("without", {"PYTHONPATH": str(lab.jupyter.home / "hidden")})
-    hidden = lab.jupyter.home / "hidden" / "kerasedit"
-    hidden.mkdir(parents=True, exist_ok=True)
-    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('kerasedit')")
-    lab.kernel = "without"
-    lab.new_notebook()
-    shown = panel(lab)
-    expect(shown).to_contain_text("Keras is not imported")
-    python(lab, "import keras")
-    expect(shown).to_contain_text("kerasedit is not installed for this kernel")
+    for name, file, code in (("without", "sitecustomize", WITHOUT), ("echo", "echo", ECHO)):
+        folder = jupyter.home / name
+        folder.mkdir()
+        (folder / f"{file}.py").write_text(code)
+        jupyter.add_kernel(name, {"PYTHONPATH": str(folder)})
+    spec = jupyter.home / "data" / "kernels" / "echo" / "kernel.json"
+    argv = [sys.executable, "-m", "echo", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "argv": argv, "language": "echo"}))
+    with open_lab(browser, jupyter) as lab:
+        lab.kernel = "without"
+        lab.new_notebook()
+        shown = panel(lab)
+        expect(shown).to_contain_text("Keras is not imported")
+        python(lab, "import keras")
+        expect(shown).to_contain_text("kerasedit is not installed for this kernel")
+        assert python(lab, "import sys; print(hasattr(sys, 'last_value'))") == "False"
+    with open_lab(browser, jupyter) as lab:
+        questions = Questions(lab)
+        lab.kernel = "echo"
+        lab.new_notebook(name="echo.ipynb")
+        expect(panel(lab)).to_contain_text("This kernel runs echo.")
+        assert questions.asked == 0
+    for name in ("without", "echo"):
+        shutil.rmtree(jupyter.home / "data" / "kernels" / name)
+
+
+@pytest.mark.slow
+def test_the_oldest_jupyterlab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
+    home, root = tmp_path_factory.mktemp("old-home"), tmp_path_factory.mktemp("old-root")
+    with (
+        jupyter_server(home, root, install_jupyterlab("4.4")) as server,
+        open_lab(browser, server) as lab,
+    ):
+        lab.new_notebook()
+        shown = panel(lab)
+        expect(shown).to_contain_text("Keras is not imported")
+        python(lab, BUILD)
+        expect(row(shown, "model")).to_be_visible()
+        row(shown, "model").focus()
+        lab.page.keyboard.press("Space")
+        expect(shown.get_by_role("gridcell", name="Details of model")).to_contain_text("2 Dense")
 
 
 @pytest.mark.slow

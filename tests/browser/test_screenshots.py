@@ -114,7 +114,7 @@ def test_pictures_of_a_model_file(lab: Lab) -> None:
 
 @pytest.mark.slow
 def test_pictures_of_the_models_panel(lab: Lab) -> None:
-    lab.page.set_viewport_size({"width": 1180, "height": 620})
+    lab.page.set_viewport_size({"width": 1180, "height": 860})
     lab.new_notebook(BUILD.strip())
     lab.execute("application:toggle-left-area")
     lab.run_all(timeout=180_000)

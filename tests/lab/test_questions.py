@@ -10,7 +10,8 @@ import pytest
 from tests.kernels.kernel import Kernel, running_kernel
 
 CALL = '__import__("kerasedit.lab.kernel", fromlist=["answer"]).answer("tell_models", "{}")'
-FOUND = '__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit")'
+SPEC = '__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit")'
+FOUND = f'getattr({SPEC}, "origin", None)'
 GUARDED = f'({CALL} if {FOUND} else False) if "keras" in __import__("sys").modules else None'
 
 # Everything that a user could see of what was run.

@@ -45,7 +45,8 @@ export async function ask<T>(kernel: Kernel.IKernelConnection, question: string,
  */
 export async function askWhereKerasIs<T>(kernel: Kernel.IKernelConnection, question: string): Promise<T | "no Keras" | "no kerasedit"> {
   const hasKeras = `"keras" in __import__("sys").modules`;
-  const hasOurs = `__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit")`;
+  // A folder of that name is found too, and has no origin.
+  const hasOurs = `getattr(__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit"), "origin", None)`;
   const told = await evaluate<T>(kernel, `(${call(question, {})} if ${hasOurs} else False) if ${hasKeras} else None`);
   return told === "None" ? "no Keras" : told === "False" ? "no kerasedit" : told;
 }

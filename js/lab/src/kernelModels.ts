@@ -65,6 +65,9 @@ export type Known =
   | { is: "problem"; message: string }
   | { is: "models"; models: readonly ModelRow[]; more: number };
 
+/** What says nothing of the question itself: it is asked again. */
+const UNANSWERED = ["aborted", "gone"];
+
 const NOTHING: Known = { is: "nothing" };
 
 export class KernelModels {
@@ -164,8 +167,9 @@ export class KernelModels {
     return (status === "idle" || (status === "unknown" && connectionStatus === "connected")) && this.#running.size === 0;
   }
 
+  /** A page that was loaded amid a cell knows of it only by an answer that does not come. */
   #tellBusy(): void {
-    if (this.#free || this.dead.value) {
+    if ((this.#free && !this.#asking) || this.dead.value) {
       clearTimeout(this.#busyTimer);
       this.#busyTimer = undefined;
       this.busy.value = false;
@@ -211,6 +215,7 @@ export class KernelModels {
   async #ask(): Promise<void> {
     this.#asking = true;
     this.#stale = false;
+    this.#tellBusy();
     try {
       this.known.value = await this.#found();
     } catch {
@@ -218,6 +223,7 @@ export class KernelModels {
       this.#stale = true;
     }
     this.#asking = false;
+    this.#tellBusy();
     this.#look();
   }
 
@@ -228,7 +234,7 @@ export class KernelModels {
       const told = await askWhereKerasIs<{ models: ModelRow[]; more: number }>(this.kernel, "tell_models");
       return typeof told === "string" ? { is: told } : { is: "models", ...told };
     } catch (problem) {
-      if (!(problem instanceof KernelProblem) || problem.type === "aborted") throw problem;
+      if (!(problem instanceof KernelProblem) || UNANSWERED.includes(problem.type)) throw problem;
       return { is: "problem", message: problem.message };
     }
   }
