@@ -434,6 +434,22 @@ def test_an_editor_is_shown_live_while_a_cell_runs(lab: Lab) -> None:
 
 
 @pytest.mark.slow
+def test_the_panel_of_models_opens_a_tab(lab: Lab) -> None:
+    """And knows of the edits that are made there."""
+    lab.new_notebook()
+    python(lab, SET_UP)
+    lab.execute("kerasedit:show-models")
+    panel = lab.page.get_by_role("region", name="Keras models")
+    row(panel, "model").focus()
+    lab.page.keyboard.press("Enter")
+    shown = editor(lab)
+    remove(shown, "block2_relu")
+    expect(row(panel, "model")).to_contain_text("1 edit not handed back")
+    button(shown, "Hand back").click()
+    expect(row(panel, "cnn_edited")).to_be_visible()
+
+
+@pytest.mark.slow
 def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     lab.new_notebook()
     python(lab, SET_UP)
