@@ -170,6 +170,22 @@ def test_code_in_a_file_is_asked_about(lab: Lab, folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_file_that_keras_cannot_compile_is_asked_about(lab: Lab, folder: Path) -> None:
+    """The loss of an `.h5` file is given by name."""
+    file, model = folder / "m.h5", models.cnn()
+    model.compile("sgd", "mse")
+    model.save(file)
+    double_click(lab, "m.h5")
+    button(view(lab), "Edit").click()
+    answer(lab, "Edit without the compiled state?", "Edit Without")
+    remove(editor(lab), "block2_relu")
+    expect_dirty(lab, "m.h5")
+    button(editor(lab), "Save").click()
+    expect_dirty(lab, "m.h5", 0)
+    expect_equal(file, kerasedit.Editor(model).remove("block2_relu").model)
+
+
+@pytest.mark.slow
 def test_a_class_that_the_kernel_does_not_know(lab: Lab, folder: Path) -> None:
     keras.Sequential([keras.Input((3,)), models.Scale(name="own")]).save(folder / "own.keras")
     double_click(lab, "own.keras")
