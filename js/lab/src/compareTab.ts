@@ -1,0 +1,127 @@
+// Two models of a kernel side by side in a tab, in step with the kernel.
+import { effect, signal } from "@preact/signals";
+import { MainAreaWidget } from "@jupyterlab/apputils";
+import type { Kernel, ServiceManager } from "@jupyterlab/services";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import type { Message } from "@lumino/messaging";
+import { Widget } from "@lumino/widgets";
+import { h, render } from "preact";
+import "../../widget/src/widget.css";
+import { ask, inWords } from "./ask";
+import "./compare.css";
+import type { Comparison } from "./comparison";
+import { CompareView } from "./CompareView";
+import { modelIcon } from "./icon";
+import { connect } from "./kernelHost";
+import { KernelModels } from "./kernelModels";
+import { viewOptions } from "./settings";
+import "./tab.css";
+
+export interface CompareArgs {
+  /** The kernel's id. */
+  kernel: string;
+  /** Two of its variables. */
+  first: string;
+  second: string;
+}
+
+export class CompareTab extends MainAreaWidget<CompareContent> {
+  constructor(args: CompareArgs, services: ServiceManager.IManager, words: TranslationBundle) {
+    super({ content: new CompareContent(args, services, words) });
+    this.title.label = `${args.first} ↔ ${args.second}`;
+    this.title.caption = words.__("What differs between %1 and %2", args.first, args.second);
+    this.title.icon = modelIcon;
+    this.title.closable = true;
+    this.toolbar.hide();
+  }
+}
+
+export class CompareContent extends Widget {
+  readonly args: CompareArgs;
+  readonly #services: ServiceManager.IManager;
+  readonly #words: TranslationBundle;
+  readonly #told = signal<Comparison | null>(null);
+  readonly #note = signal<string | null>(null);
+  readonly #stops: (() => void)[] = [];
+  #models: KernelModels | null = null;
+
+  constructor(args: CompareArgs, services: ServiceManager.IManager, words: TranslationBundle) {
+    super();
+    this.args = args;
+    this.#services = services;
+    this.#words = words;
+    this.addClass("ke-tab");
+    this.addClass("ke-compare-tab");
+    this.node.tabIndex = -1;
+    const compared = { told: this.#told, note: this.#note, names: [args.first, args.second] as const };
+    render(h(CompareView, { compared, trans: words }), this.node);
+    document.addEventListener("visibilitychange", this.#tellShown);
+    void this.#follow();
+  }
+
+  override dispose(): void {
+    if (this.isDisposed) return;
+    document.removeEventListener("visibilitychange", this.#tellShown);
+    for (const stop of this.#stops) stop();
+    this.#models?.kernel.dispose();
+    render(null, this.node);
+    super.dispose();
+  }
+
+  shows({ kernel, first, second }: CompareArgs): boolean {
+    return this.args.kernel === kernel && this.args.first === first && this.args.second === second;
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.#tellShown();
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.#tellShown();
+  }
+
+  protected override onActivateRequest(): void {
+    (this.node.querySelector<HTMLElement>("[role=option][tabindex='0']") ?? this.node).focus();
+  }
+
+  #tellShown = (): void => {
+    this.#models?.setShown(this.isVisible && document.visibilityState === "visible");
+  };
+
+  /** Whatever runs in the kernel may have changed one of the two. */
+  async #follow(): Promise<void> {
+    let kernel: Kernel.IKernelConnection | null = null;
+    try {
+      kernel = await connect(this.#services.kernels, this.args.kernel);
+      if (this.isDisposed) return kernel.dispose();
+      const models = new KernelModels(kernel);
+      this.#models = models;
+      this.#stops.push(
+        () => models.dispose(),
+        effect(() => models.setFollows(viewOptions.live.value)),
+        effect(() => {
+          if (models.known.value.is === "models") void this.#compare(models.kernel);
+        }),
+        effect(() => {
+          if (models.dead.value) this.#note.value = this.#words.__("The kernel has ended.");
+          else if (models.busy.value) this.#note.value = this.#words.__("The kernel is busy: this is from before.");
+        }),
+      );
+      this.#tellShown();
+    } catch (problem) {
+      this.#note.value = inWords(problem as Error, kernel?.name ?? "", this.#words);
+    }
+  }
+
+  async #compare(kernel: Kernel.IKernelConnection): Promise<void> {
+    const { first, second } = this.args;
+    try {
+      this.#told.value = await ask<Comparison>(kernel, "compare_variables", { first, second });
+      this.#note.value = null;
+    } catch (problem) {
+      this.#note.value = inWords(problem as Error, kernel.name, this.#words);
+    }
+  }
+}
