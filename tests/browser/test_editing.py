@@ -472,12 +472,13 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     shown = edit_variable(lab)
     remove(shown, "block2_relu")
     lab.execute("docmanager:save-all")
+    kernel = kernels(lab)[0]
     lab.page.wait_for_function(
-        """async () => {
-            const layout = await window.jupyterapp.serviceManager.workspaces.fetch("default");
-            const found = Object.entries(layout.data).find(([id]) => id.startsWith("kerasedit-editors:"));
-            return found?.[1].data.tab !== undefined;
-        }"""
+        """async tab => {
+            const { data } = await window.jupyterapp.serviceManager.workspaces.fetch("default");
+            return tab in data && JSON.stringify(data["layout-restorer:data"]).includes(tab);
+        }""",
+        arg=f"kerasedit-editors:{kernel}:model",
     )
     lab.reload()
     shown = editor(lab)
