@@ -78,7 +78,7 @@ function summary(found: Comparison["found"], trans: TranslationBundle): string {
   const all = found.reduce((sum, [, number]) => sum + number, 0);
   if (all === 0) return trans.__("No differences");
   const kinds = found.map(([kind, number]) => `${kind} ${count(number)}`).join(", ");
-  return trans._n("%1 difference: %2", "%1 differences: %2", all, count(all), kinds);
+  return trans._n("%1 difference: %2", "%1 differences: %2", all, kinds);
 }
 
 function Head({ variable, model, before }: { variable: string; model: ComparedModel; before?: number }) {
@@ -152,7 +152,7 @@ function Lines({ lines, shown, chosen, onChoose, trans }: LinesProps) {
           if ("alike" in one) {
             return (
               <div key={`alike ${first + i}`} class="ke-compare-alike ke-dim" role="presentation" style={style}>
-                {trans._n("%1 layer alike", "%1 layers alike", one.alike, count(one.alike))}
+                {trans._n("%1 layer alike", "%1 layers alike", one.alike)}
               </div>
             );
           }

@@ -158,8 +158,10 @@ export class KernelModels {
     this.#tellBusy();
   }
 
+  /** A new connection does not know its kernel's status before it has asked for something. */
   get #free(): boolean {
-    return this.kernel.status === "idle" && this.#running.size === 0;
+    const { status, connectionStatus } = this.kernel;
+    return (status === "idle" || (status === "unknown" && connectionStatus === "connected")) && this.#running.size === 0;
   }
 
   #tellBusy(): void {
