@@ -100,10 +100,19 @@ class TabWidget(EditorWidget):
 
     @traitlets.observe("comm")
     def _comm_changed(self, change: Any) -> None:
-        # As in ipywidgets, but for the list of all widgets, which every page of a notebook asks for.
+        # In place of ipywidgets' own, by which it would be among all widgets, that every page of a
+        # notebook asks for.
         if change["new"] is not None:
-            self._model_id = change["new"].comm_id
-            change["new"].on_msg(self._handle_msg)
+            change["new"].on_msg(self._hear)
+
+    def _hear(self, message: Any) -> None:
+        told = message["content"]["data"]
+        if told["method"] == "custom":
+            self._receive(self, told["content"], [])
+        elif told["method"] == "update":
+            self.set_state(told["state"])
+        elif told["method"] == "request_state":
+            self.send_state()
 
     def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {**super()._state(rows), "dirty": self._tab.dirty}

@@ -170,6 +170,22 @@ def test_code_in_a_file_is_asked_about(lab: Lab, folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_file_that_keras_cannot_compile_is_asked_about(lab: Lab, folder: Path) -> None:
+    """The loss of an `.h5` file is given by name."""
+    file, model = folder / "m.h5", models.cnn()
+    model.compile("sgd", "mse")
+    model.save(file)
+    double_click(lab, "m.h5")
+    button(view(lab), "Edit").click()
+    answer(lab, "Edit without the compiled state?", "Edit Without")
+    remove(editor(lab), "block2_relu")
+    expect_dirty(lab, "m.h5")
+    button(editor(lab), "Save").click()
+    expect_dirty(lab, "m.h5", 0)
+    expect_equal(file, kerasedit.Editor(model).remove("block2_relu").model)
+
+
+@pytest.mark.slow
 def test_a_class_that_the_kernel_does_not_know(lab: Lab, folder: Path) -> None:
     keras.Sequential([keras.Input((3,)), models.Scale(name="own")]).save(folder / "own.keras")
     double_click(lab, "own.keras")
@@ -434,18 +450,35 @@ def test_an_editor_is_shown_live_while_a_cell_runs(lab: Lab) -> None:
 
 
 @pytest.mark.slow
+def test_the_panel_of_models_opens_a_tab(lab: Lab) -> None:
+    """And knows of the edits that are made there."""
+    lab.new_notebook()
+    python(lab, SET_UP)
+    lab.execute("kerasedit:show-models")
+    panel = lab.page.get_by_role("region", name="Keras models")
+    row(panel, "model").focus()
+    lab.page.keyboard.press("Enter")
+    shown = editor(lab)
+    remove(shown, "block2_relu")
+    expect(row(panel, "model")).to_contain_text("1 edit not handed back")
+    button(shown, "Hand back").click()
+    expect(row(panel, "cnn_edited")).to_be_visible()
+
+
+@pytest.mark.slow
 def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     lab.new_notebook()
     python(lab, SET_UP)
     shown = edit_variable(lab)
     remove(shown, "block2_relu")
     lab.execute("docmanager:save-all")
+    kernel = kernels(lab)[0]
     lab.page.wait_for_function(
-        """async () => {
-            const layout = await window.jupyterapp.serviceManager.workspaces.fetch("default");
-            const found = Object.entries(layout.data).find(([id]) => id.startsWith("kerasedit-editors:"));
-            return found?.[1].data.tab !== undefined;
-        }"""
+        """async tab => {
+            const { data } = await window.jupyterapp.serviceManager.workspaces.fetch("default");
+            return tab in data && JSON.stringify(data["layout-restorer:data"]).includes(tab);
+        }""",
+        arg=f"kerasedit-editors:{kernel}:model",
     )
     lab.reload()
     shown = editor(lab)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from .lab import DARK, LIGHT, Lab
-from .widget import button, palette, region, row, toggle
+from .lab import DARK, LIGHT, WAIT, Lab
+from .widget import apply, button, palette, region, row, toggle
 
 BUILD = """
 import keras, kerasedit
@@ -110,6 +110,37 @@ def test_pictures_of_a_model_file(lab: Lab) -> None:
     expect(shown.get_by_role("img", name="Weights of head:")).to_be_attached()
     lab.page.mouse.move(0, 0)
     lab.screenshots("model-file")
+
+    button(shown, "Edit").click()
+    shown = lab.page.get_by_role("region", name="Keras model editor")
+    expect(row(shown, "head")).to_be_visible(timeout=WAIT)
+    button(shown, "Unfold backbone").click()
+    row(shown, "hidden").get_by_text("hidden", exact=True).click()
+    dialog = palette(shown, "Insert after hidden", "Dropout", rate="0.25")
+    apply(dialog)
+    toggle(shown, "stem").click()
+    expect(row(shown, "dropout")).to_contain_text("added")
+    expect(shown.get_by_role("img", name="Weights of head:")).to_be_attached()
+    lab.page.mouse.move(0, 0)
+    lab.screenshots("tab-file")
+
+
+@pytest.mark.slow
+def test_pictures_of_a_variable_in_a_tab(lab: Lab) -> None:
+    lab.page.set_viewport_size({"width": 1400, "height": 760})
+    lab.new_notebook()
+    lab.execute("application:toggle-left-area")
+    lab.run_cell(BUILD, timeout=180_000)
+    kernel = lab.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.id"
+    )
+    lab.execute("kerasedit:edit", kernel=kernel, variable="model", path="test.ipynb")
+    shown = lab.page.get_by_role("region", name="Keras model editor")
+    button(shown, "Unfold backbone").click()
+    toggle(shown, "stem").click()
+    expect(toggle(shown, "stem")).not_to_have_attribute("aria-busy", "true")
+    lab.page.mouse.move(0, 0)
+    lab.screenshots("tab-variable")
 
 
 @pytest.mark.slow

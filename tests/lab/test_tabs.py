@@ -132,6 +132,15 @@ def test_a_tab_is_told_what_the_front_end_needs(kernel: Kernel) -> None:
     assert answer["state"]["info"]["name"] == kernel.value("model.name")
 
 
+@pytest.mark.parametrize(
+    "data", [{}, "text", {"method": "none"}, {"method": "update", "state": 1}, {"method": "custom"}]
+)
+def test_a_message_that_makes_no_sense_changes_nothing(kernel: Kernel, data: Any) -> None:
+    ask(kernel, "open_variable", tab=TAB, variable="model")
+    told(kernel, kernel.tell(TAB, data))
+    assert edit(kernel, 0, edit="rename", target="head", name="top")["revision"] == 1
+
+
 def test_a_variable_is_edited_on_a_copy_and_handed_back(kernel: Kernel) -> None:
     ask(kernel, "open_variable", tab=TAB, variable="model")
     state = edit(kernel, 0, edit="rename", target="head", name="top")

@@ -26,7 +26,7 @@ export const editors: JupyterFrontEndPlugin<void> = {
             kernel: text("The id of the kernel"),
             variable: text("The variable that holds a model or an editor"),
             path: text("The notebook that the tab is put beside"),
-            tab: text("The name that the tab had in the kernel"),
+            resumed: { type: "boolean", description: "Whether the tab was there before" },
           },
           required: ["kernel", "variable"],
         },
@@ -36,7 +36,6 @@ export const editors: JupyterFrontEndPlugin<void> = {
         const open = tracker.find(({ content }) => content.shows(args));
         const tab = open ?? new EditorTab(args, app.serviceManager, words);
         if (!open) {
-          tab.content.argsChanged.connect(() => void tracker.save(tab));
           void tracker.add(tab);
           app.shell.add(tab, "main", beside(app, args.path));
         }
@@ -46,15 +45,15 @@ export const editors: JupyterFrontEndPlugin<void> = {
     });
     void restorer?.restore(tracker, {
       command: EDIT,
-      args: ({ content }) => ({ ...content.args }),
+      args: ({ content }) => ({ ...content.args, resumed: true }),
       name: ({ content: { args } }) => `${args.kernel}:${args.variable}`,
     });
   },
 };
 
-function readArgs({ kernel, variable, path, tab }: ReadonlyPartialJSONObject): EditorArgs {
+function readArgs({ kernel, variable, path, resumed }: ReadonlyPartialJSONObject): EditorArgs {
   if (typeof kernel !== "string" || typeof variable !== "string") throw new Error("A kernel and a variable are needed.");
-  return { kernel, variable, ...(typeof path === "string" && { path }), ...(typeof tab === "string" && { tab }) };
+  return { kernel, variable, ...(typeof path === "string" && { path }), resumed: resumed === true };
 }
 
 /** Right of a notebook, where there is one. */

@@ -2,8 +2,6 @@
 import { MainAreaWidget } from "@jupyterlab/apputils";
 import type { Kernel, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
-import { UUID } from "@lumino/coreutils";
-import { type ISignal, Signal } from "@lumino/signaling";
 import { h } from "preact";
 import { ask, inWords, KernelProblem } from "./ask";
 import { EditorView } from "./EditorView";
@@ -18,8 +16,8 @@ export interface EditorArgs {
   variable: string;
   /** The notebook of the kernel. */
   path?: string;
-  /** The tab's name in the kernel, where it has an editor. */
-  tab?: string;
+  /** Whether it was there before the page was loaded anew. */
+  resumed?: boolean;
 }
 
 export class EditorTab extends MainAreaWidget<EditorContent> {
@@ -38,25 +36,19 @@ export class EditorContent extends TabContent {
   readonly #args: EditorArgs;
   readonly #services: ServiceManager.IManager;
   readonly #words: TranslationBundle;
-  readonly #argsChanged = new Signal<this, void>(this);
   #editor: KernelHost | null = null;
 
   constructor(args: EditorArgs, services: ServiceManager.IManager, words: TranslationBundle) {
     super();
     this.#services = services;
     this.#words = words;
-    this.#args = { ...args };
-    void (args.tab === undefined ? this.#open() : this.#resume(args.tab));
+    this.#args = args;
+    void this.#begin(args.resumed ?? false);
   }
 
   /** What the tab is, to be kept with the layout. */
   get args(): EditorArgs {
     return this.#args;
-  }
-
-  /** Emitted when that is another. */
-  get argsChanged(): ISignal<this, void> {
-    return this.#argsChanged;
   }
 
   shows({ kernel, variable }: EditorArgs): boolean {
@@ -68,52 +60,44 @@ export class EditorContent extends TabContent {
     const host = this.#editor;
     super.dispose();
     void host?.close(true);
-    Signal.clearData(this);
   }
 
-  /** Takes up what the tab had before the page was loaded anew. */
-  #resume(tab: string): Promise<void> {
-    return this.#begin(async (kernel) => {
-      const host = await KernelHost.attach(kernel, tab);
-      if (!host) throw new KernelProblem("gone", this.#words.__("The kernel was restarted, and what was edited here is gone with it."));
-      return host;
-    });
-  }
-
-  #open = (): Promise<void> => {
-    const { variable } = this.#args;
-    const tab = UUID.uuid4();
-    return this.#begin(async (kernel) => {
-      await ask(kernel, "open_variable", { tab, variable });
-      const host = await KernelHost.attach(kernel, tab);
-      if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
-      return host;
-    });
-  };
-
-  async #begin(attach: (kernel: Kernel.IKernelConnection) => Promise<KernelHost>): Promise<void> {
+  /** Takes up the editor that the variable has in a tab, or opens one. */
+  async #begin(resumes: boolean): Promise<void> {
     await this.#editor?.close(false);
     this.#editor = null;
     this.say(this.#words.__("Waiting for the kernel …"));
     let kernel: Kernel.IKernelConnection | null = null;
     try {
       kernel = await connect(this.#services.kernels, this.#args.kernel);
-      const host = await attach(kernel);
+      const host = await this.#attach(kernel, resumes);
       if (this.isDisposed) await host.close(true);
       else this.#edit(host);
     } catch (problem) {
       const text = inWords(problem as Error, kernel?.name ?? "", this.#words);
       kernel?.dispose();
-      if (!this.isDisposed) this.say(text, this.#words.__("Open '%1' Again", this.#args.variable), () => void this.#open());
+      if (!this.isDisposed) this.say(text, this.#words.__("Open '%1' Again", this.#args.variable), () => void this.#begin(false));
     }
+  }
+
+  async #attach(kernel: Kernel.IKernelConnection, resumes: boolean): Promise<KernelHost> {
+    const { variable } = this.#args;
+    // The name may only have signs that those of comms have.
+    const tab = `variable-${encodeURIComponent(variable)}`;
+    const isOurs = (other: string) => other === tab;
+    const known = await KernelHost.attach(kernel, isOurs);
+    if (known) return known;
+    if (resumes) throw new KernelProblem("gone", this.#words.__("The kernel was restarted, and what was edited here is gone with it."));
+    await ask(kernel, "open_variable", { tab, variable });
+    const host = await KernelHost.attach(kernel, isOurs);
+    if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
+    return host;
   }
 
   #edit(host: KernelHost): void {
     this.#editor = host;
-    this.#args.tab = host.tab;
-    this.#argsChanged.emit();
     const lost = this.#words.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
     const label = this.#words.__("Open '%1' Again", this.#args.variable);
-    this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#open() }));
+    this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#begin(false) }));
   }
 }

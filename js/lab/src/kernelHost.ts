@@ -46,12 +46,12 @@ export class KernelHost extends PageHost {
   /**
    * Takes up the editor that a tab has in the kernel.
    *
-   * @param name the tab's name there, or the beginning of it
+   * @param fits tells it by the tab's name there; of several the last is taken
    * @returns null where there is none
    */
-  static async attach(kernel: Kernel.IKernelConnection, name: string): Promise<KernelHost | null> {
+  static async attach(kernel: Kernel.IKernelConnection, fits: (tab: string) => boolean): Promise<KernelHost | null> {
     const subshell = await newSubshell(kernel);
-    const tab = (await tabsOf(kernel, subshell)).filter((other) => other.startsWith(name)).at(-1);
+    const tab = (await tabsOf(kernel, subshell)).filter(fits).at(-1);
     if (tab === undefined) {
       await deleteSubshell(kernel, subshell);
       return null;

@@ -139,7 +139,7 @@ export class ModelDocument {
     this.busy.value = this.#words.__("Looking for what was edited …");
     try {
       const kernel = await connect(this.#services.kernels, id);
-      const host = await KernelHost.attach(kernel, TAB);
+      const host = await KernelHost.attach(kernel, (tab) => tab.startsWith(TAB));
       if (host) this.#take(host);
       else kernel.dispose();
     } catch (problem) {
@@ -182,7 +182,7 @@ export class ModelDocument {
         return open().catch(retry);
       };
       await open().catch(retry);
-      const host = await KernelHost.attach(kernel, tab);
+      const host = await KernelHost.attach(kernel, (other) => other === tab);
       if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
       return host;
     } catch (problem) {

@@ -46,13 +46,15 @@ class FakeKernel {
   }
 }
 
+const isFile = (tab: string) => tab.startsWith("file-");
+
 let host: KernelHost | null = null;
 afterEach(() => host?.close(false));
 
 async function attach(change: (kernel: FakeKernel) => void = () => undefined): Promise<{ kernel: FakeKernel; host: KernelHost }> {
   const kernel = new FakeKernel();
   change(kernel);
-  host = await KernelHost.attach(kernel as unknown as Kernel.IKernelConnection, "file-");
+  host = await KernelHost.attach(kernel as unknown as Kernel.IKernelConnection, isFile);
   if (!host) throw new Error("nothing to attach to");
   return { kernel, host };
 }
@@ -76,7 +78,7 @@ describe("KernelHost", () => {
   it("finds nothing in a kernel that has no such tab", async () => {
     const kernel = new FakeKernel();
     kernel.tabs = ["another"];
-    expect(await KernelHost.attach(kernel as unknown as Kernel.IKernelConnection, "file-")).toBeNull();
+    expect(await KernelHost.attach(kernel as unknown as Kernel.IKernelConnection, isFile)).toBeNull();
     expect(kernel.deleted).toEqual(["s"]);
   });
 
