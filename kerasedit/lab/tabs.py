@@ -85,9 +85,7 @@ class Tab:
 class TabWidget(EditorWidget):
     """An editor's widget that no notebook knows of."""
 
-    _esm = _css = (
-        ""  # The page has the front end. Of files of it, anywidget never lets go of a widget.
-    )
+    _esm = _css = ""  # the page has the front end
 
     dirty = traitlets.Bool().tag(sync=True)
 

@@ -29,8 +29,8 @@ _STATIC = Path(__file__).parent / "static"
 _RESEND = 4
 
 
-def _asset(name: str) -> Path:
-    """A file of the front end.
+def _asset(name: str) -> str:
+    """A file of the front end. By its path anywidget would watch it, and keep every widget for that.
 
     Raises:
         ImportError: it was not built.
@@ -41,7 +41,7 @@ def _asset(name: str) -> Path:
             f"The widget's front end ({path}) is not built. In a clone of the repository run "
             "'make setup', or 'npm install && npm run build' in js/; an installed package has it."
         )
-    return path
+    return path.read_text("utf-8")
 
 
 _open: weakref.WeakSet[Part] = weakref.WeakSet()

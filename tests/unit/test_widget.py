@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -287,6 +289,16 @@ def test_save_asks_before_it_replaces(wire: Wire, tmp_path: Any) -> None:
     np.testing.assert_array_equal(
         loaded.predict(x, verbose=0), wire.editor.model.predict(x, verbose=0)
     )
+
+
+def test_a_closed_widget_keeps_nothing() -> None:
+    editor = Editor(make_model())
+    widget = editor.widget()
+    kept = [weakref.ref(widget), weakref.ref(editor)]
+    widget.close()
+    del widget, editor
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None]
 
 
 def test_hand_back_without_a_notebook_says_so(wire: Wire) -> None:
