@@ -36,8 +36,9 @@ def check(name: str) -> None:
         ed.grow_channels(path, 2 * width, init=("function_preserving", "random")[number % 2])
     ed.grow_outputs(3)
     found = np.asarray(ed.model(x))[:, :10]
+    # A rounding of the last digit may grow ten-million-fold on its way through hundreds of layers.
     assert found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
     del ed, source
     keras.utils.clear_session()
     gc.collect()

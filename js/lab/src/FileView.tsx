@@ -18,13 +18,13 @@ const LISTED = 6;
 interface Props {
   store: Store;
   document: ModelDocument;
-  words: TranslationBundle;
+  trans: TranslationBundle;
   facts: FileFacts;
   onReload: () => void;
 }
 
 /** A model file: what the editor shows, but for what would change it. */
-export function FileView({ store, document, words, facts, onReload }: Props) {
+export function FileView({ store, document, trans, facts, onReload }: Props) {
   const info = store.info.value;
   const busy = document.busy.value;
   return (
@@ -38,7 +38,7 @@ export function FileView({ store, document, words, facts, onReload }: Props) {
         </div>
         <div class="ke-bar-row">
           <FilterBox store={store} />
-          <span class="ke-dim ke-file-facts">{describe(facts)}</span>
+          <span class="ke-dim ke-file-facts">{describe(facts, trans)}</span>
           <span class="ke-spacer" />
           {busy !== null && (
             <span class="ke-waiting" role="status">
@@ -48,19 +48,19 @@ export function FileView({ store, document, words, facts, onReload }: Props) {
           <Button
             label="Edit"
             icon="rename"
-            title="Start a kernel, and edit the model there"
+            title={trans.__("Start a kernel, and edit the model there")}
             disabled={busy !== null}
             onClick={() => void document.edit()}
           >
-            Edit
+            {trans.__("Edit")}
           </Button>
-          <Button label="Reload file" title="Read the file again" onClick={onReload}>
-            Reload
+          <Button label="Reload file" title={trans.__("Read the file again")} onClick={onReload}>
+            {trans.__("Reload")}
           </Button>
         </div>
       </header>
-      <EditProblem document={document} words={words} facts={facts} />
-      {notices(facts).map((notice) => (
+      <EditProblem document={document} trans={trans} facts={facts} />
+      {notices(facts, trans).map((notice) => (
         <p key={notice} class="ke-notice" dir="auto">
           {notice}
         </p>
@@ -72,46 +72,52 @@ export function FileView({ store, document, words, facts, onReload }: Props) {
 }
 
 /** Why it could not be edited, and the way on. */
-function EditProblem({ document, words, facts }: Pick<Props, "document" | "words" | "facts">) {
+function EditProblem({ document, trans, facts }: Pick<Props, "document" | "trans" | "facts">) {
   const problem = document.problem.value;
   if (!problem) return null;
   const own = !problem.another && facts.custom.length > 0;
   const hint = own
-    ? words.__("A model with classes of its own can be edited in a notebook that defines them: kerasedit.Editor(path, custom_objects={…}).")
+    ? trans.__("A model with classes of its own can be edited in a notebook that defines them: kerasedit.Editor(path, custom_objects={…}).")
     : "";
   return (
     <Alert refusal={new Refusal({ type: "", message: problem.text, hint })}>
       {problem.another && (
         <Button label="Choose another kernel" onClick={() => void document.editWithAnother()}>
-          {words.__("Choose another kernel …")}
+          {trans.__("Choose another kernel …")}
         </Button>
       )}
       <Button label="Dismiss message" onClick={() => (document.problem.value = null)}>
-        {words.__("Dismiss")}
+        {trans.__("Dismiss")}
       </Button>
     </Alert>
   );
 }
 
-/** `.keras, Keras 3.15.1, saved 2026-11-21@23:50:22, compiled with Adam and mse` */
-export function describe(facts: FileFacts): string {
-  const compiled = [facts.optimizer, facts.loss].filter((name) => name !== null).join(" and ");
+/** `.keras, Keras 3.15.1, saved 2026-11-21@23:50:22, compiled with Adam, mse` */
+export function describe(facts: FileFacts, trans: TranslationBundle): string {
+  const { optimizer, loss } = facts;
+  const compiled = [optimizer, loss].filter((name) => name !== null).join(", ");
   return [
     facts.format,
     facts.keras_version && `Keras ${facts.keras_version}`,
-    facts.date_saved && `saved ${facts.date_saved}`,
-    facts.compiled ? `compiled${compiled && ` with ${compiled}`}` : "not compiled",
+    facts.date_saved && trans.__("saved %1", facts.date_saved),
+    !facts.compiled ? trans.__("not compiled") : compiled ? trans.__("compiled with %1", compiled) : trans.__("compiled"),
   ]
     .filter(Boolean)
     .join(", ");
 }
 
 /** What a person should know before the model is loaded. */
-export function notices({ unsafe, custom, notes }: FileFacts): string[] {
+export function notices({ unsafe, custom, notes }: FileFacts, trans: TranslationBundle): string[] {
   const found = [...notes];
-  if (custom.length > 0) found.push(`Classes of its own, to be registered before it is loaded: ${listed(custom, LISTED)}.`);
+  if (custom.length > 0) found.push(trans.__("Classes of its own, to be registered before it is loaded: %1.", listed(custom, LISTED)));
   if (unsafe.length > 0) {
-    found.push(`Loading this model runs code that is in the file, so only where you trust it: ${listed(unsafe, LISTED)}. Nothing was run to show it here.`);
+    found.push(
+      trans.__(
+        "Loading this model runs code that is in the file, so only where you trust it: %1. Nothing was run to show it here.",
+        listed(unsafe, LISTED),
+      ),
+    );
   }
   return found;
 }

@@ -22,9 +22,9 @@ export function lacksKerasedit(problem: unknown): boolean {
 }
 
 /** What went wrong, for a person. */
-export function inWords(problem: Error, kernel: string, words: TranslationBundle): string {
+export function inWords(problem: Error, kernel: string, trans: TranslationBundle): string {
   if (!lacksKerasedit(problem)) return problem.message;
-  return words.__("Models cannot be edited in the kernel '%1' (%2). Install kerasedit where this kernel runs: pip install kerasedit.", kernel, problem.message);
+  return trans.__("Models cannot be edited in the kernel '%1' (%2). Install kerasedit where this kernel runs: pip install kerasedit.", kernel, problem.message);
 }
 
 interface Evaluated {

@@ -13,11 +13,11 @@ export const comparisons: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ILayoutRestorer, ITranslator],
   activate(app: JupyterFrontEnd, restorer: ILayoutRestorer | null, translator: ITranslator | null) {
-    const words = (translator ?? nullTranslator).load("kerasedit");
+    const trans = (translator ?? nullTranslator).load("kerasedit");
     const tracker = new WidgetTracker<CompareTab>({ namespace: "kerasedit-comparisons" });
     const text = (description: string) => ({ type: "string", description });
     app.commands.addCommand(DIFF, {
-      label: words.__("Compare Two Keras Models"),
+      label: trans.__("Compare Two Keras Models"),
       describedBy: {
         args: {
           type: "object",
@@ -32,7 +32,7 @@ export const comparisons: JupyterFrontEndPlugin<void> = {
       execute: (given) => {
         const args = readArgs(given);
         const open = tracker.find(({ content }) => content.shows(args));
-        const tab = open ?? new CompareTab(args, app.serviceManager, words);
+        const tab = open ?? new CompareTab(args, app.serviceManager, trans);
         if (!open) {
           void tracker.add(tab);
           app.shell.add(tab, "main");

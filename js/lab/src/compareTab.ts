@@ -26,10 +26,10 @@ export interface CompareArgs {
 }
 
 export class CompareTab extends MainAreaWidget<CompareContent> {
-  constructor(args: CompareArgs, services: ServiceManager.IManager, words: TranslationBundle) {
-    super({ content: new CompareContent(args, services, words) });
+  constructor(args: CompareArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
+    super({ content: new CompareContent(args, services, trans) });
     this.title.label = `${args.first} ↔ ${args.second}`;
-    this.title.caption = words.__("What differs between %1 and %2", args.first, args.second);
+    this.title.caption = trans.__("What differs between %1 and %2", args.first, args.second);
     this.title.icon = modelIcon;
     this.title.closable = true;
     this.toolbar.hide();
@@ -39,22 +39,22 @@ export class CompareTab extends MainAreaWidget<CompareContent> {
 export class CompareContent extends Widget {
   readonly args: CompareArgs;
   readonly #services: ServiceManager.IManager;
-  readonly #words: TranslationBundle;
+  private readonly _trans: TranslationBundle;
   readonly #told = signal<Comparison | null>(null);
   readonly #note = signal<string | null>(null);
   readonly #stops: (() => void)[] = [];
   #models: KernelModels | null = null;
 
-  constructor(args: CompareArgs, services: ServiceManager.IManager, words: TranslationBundle) {
+  constructor(args: CompareArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
     super();
     this.args = args;
     this.#services = services;
-    this.#words = words;
+    this._trans = trans;
     this.addClass("ke-tab");
     this.addClass("ke-compare-tab");
     this.node.tabIndex = -1;
     const compared = { told: this.#told, note: this.#note, names: [args.first, args.second] as const };
-    render(h(CompareView, { compared, trans: words }), this.node);
+    render(h(CompareView, { compared, trans: trans }), this.node);
     document.addEventListener("visibilitychange", this.#tellShown);
     void this.#follow();
   }
@@ -105,13 +105,13 @@ export class CompareContent extends Widget {
           if (models.known.value.is === "models") void this.#compare(models.kernel);
         }),
         effect(() => {
-          if (models.dead.value) this.#note.value = this.#words.__("The kernel has ended.");
-          else if (models.busy.value) this.#note.value = this.#words.__("The kernel is busy: this is from before.");
+          if (models.dead.value) this.#note.value = this._trans.__("The kernel has ended.");
+          else if (models.busy.value) this.#note.value = this._trans.__("The kernel is busy: this is from before.");
         }),
       );
       this.#tellShown();
     } catch (problem) {
-      this.#note.value = inWords(problem as Error, kernel?.name ?? "", this.#words);
+      this.#note.value = inWords(problem as Error, kernel?.name ?? "", this._trans);
     }
   }
 
@@ -121,7 +121,7 @@ export class CompareContent extends Widget {
       this.#told.value = await ask<Comparison>(kernel, "compare_variables", { first, second });
       this.#note.value = null;
     } catch (problem) {
-      this.#note.value = inWords(problem as Error, kernel.name, this.#words);
+      this.#note.value = inWords(problem as Error, kernel.name, this._trans);
     }
   }
 }

@@ -13,12 +13,12 @@ export const editors: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ILayoutRestorer, ITranslator],
   activate(app: JupyterFrontEnd, restorer: ILayoutRestorer | null, translator: ITranslator | null) {
-    const words = (translator ?? nullTranslator).load("kerasedit");
+    const trans = (translator ?? nullTranslator).load("kerasedit");
     const tracker = new WidgetTracker<EditorTab>({ namespace: "kerasedit-editors" });
     const text = (description: string) => ({ type: "string", description });
     app.commands.addCommand(EDIT, {
-      label: words.__("Edit Keras Model"),
-      caption: words.__("Open the model of a variable in a tab"),
+      label: trans.__("Edit Keras Model"),
+      caption: trans.__("Open the model of a variable in a tab"),
       describedBy: {
         args: {
           type: "object",
@@ -34,7 +34,7 @@ export const editors: JupyterFrontEndPlugin<void> = {
       execute: (given) => {
         const args = readArgs(given);
         const open = tracker.find(({ content }) => content.shows(args));
-        const tab = open ?? new EditorTab(args, app.serviceManager, words);
+        const tab = open ?? new EditorTab(args, app.serviceManager, trans);
         if (!open) {
           void tracker.add(tab);
           app.shell.add(tab, "main", beside(app, args.path));

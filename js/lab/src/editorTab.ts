@@ -21,11 +21,11 @@ export interface EditorArgs {
 }
 
 export class EditorTab extends MainAreaWidget<EditorContent> {
-  constructor(args: EditorArgs, services: ServiceManager.IManager, words: TranslationBundle) {
-    super({ content: new EditorContent(args, services, words) });
+  constructor(args: EditorArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
+    super({ content: new EditorContent(args, services, trans) });
     const { variable, path } = args;
     this.title.label = variable;
-    this.title.caption = path === undefined ? variable : words.__("%1 of %2", variable, path);
+    this.title.caption = path === undefined ? variable : trans.__("%1 of %2", variable, path);
     this.title.icon = modelIcon;
     this.title.closable = true;
     this.toolbar.hide();
@@ -35,13 +35,13 @@ export class EditorTab extends MainAreaWidget<EditorContent> {
 export class EditorContent extends TabContent {
   readonly #args: EditorArgs;
   readonly #services: ServiceManager.IManager;
-  readonly #words: TranslationBundle;
+  private readonly _trans: TranslationBundle;
   #editor: KernelHost | null = null;
 
-  constructor(args: EditorArgs, services: ServiceManager.IManager, words: TranslationBundle) {
+  constructor(args: EditorArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
     super();
     this.#services = services;
-    this.#words = words;
+    this._trans = trans;
     this.#args = args;
     void this.#begin(args.resumed ?? false);
   }
@@ -66,7 +66,7 @@ export class EditorContent extends TabContent {
   async #begin(resumes: boolean): Promise<void> {
     await this.#editor?.close(false);
     this.#editor = null;
-    this.say(this.#words.__("Waiting for the kernel …"));
+    this.say(this._trans.__("Waiting for the kernel …"));
     let kernel: Kernel.IKernelConnection | null = null;
     try {
       kernel = await connect(this.#services.kernels, this.#args.kernel);
@@ -74,9 +74,9 @@ export class EditorContent extends TabContent {
       if (this.isDisposed) await host.close(true);
       else this.#edit(host);
     } catch (problem) {
-      const text = inWords(problem as Error, kernel?.name ?? "", this.#words);
+      const text = inWords(problem as Error, kernel?.name ?? "", this._trans);
       kernel?.dispose();
-      if (!this.isDisposed) this.say(text, this.#words.__("Open '%1' Again", this.#args.variable), () => void this.#begin(false));
+      if (!this.isDisposed) this.say(text, this._trans.__("Open '%1' Again", this.#args.variable), () => void this.#begin(false));
     }
   }
 
@@ -87,17 +87,17 @@ export class EditorContent extends TabContent {
     const isOurs = (other: string) => other === tab;
     const known = await KernelHost.attach(kernel, isOurs);
     if (known) return known;
-    if (resumes) throw new KernelProblem("gone", this.#words.__("The kernel was restarted, and what was edited here is gone with it."));
+    if (resumes) throw new KernelProblem("gone", this._trans.__("The kernel was restarted, and what was edited here is gone with it."));
     await ask(kernel, "open_variable", { tab, variable });
     const host = await KernelHost.attach(kernel, isOurs);
-    if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
+    if (!host) throw new KernelProblem("gone", this._trans.__("The kernel has lost the model."));
     return host;
   }
 
   #edit(host: KernelHost): void {
     this.#editor = host;
-    const lost = this.#words.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
-    const label = this.#words.__("Open '%1' Again", this.#args.variable);
+    const lost = this._trans.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
+    const label = this._trans.__("Open '%1' Again", this.#args.variable);
     this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#begin(false) }));
   }
 }

@@ -18,11 +18,11 @@ export const files: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [ILayoutRestorer, ITranslator],
   activate(app: JupyterFrontEnd, restorer: ILayoutRestorer | null, translator: ITranslator | null) {
-    const words = (translator ?? nullTranslator).load("kerasedit");
+    const trans = (translator ?? nullTranslator).load("kerasedit");
     for (const { name, extensions } of TYPES) {
       app.docRegistry.addFileType({
         name,
-        displayName: words.__("Keras model"),
+        displayName: trans.__("Keras model"),
         extensions,
         mimeTypes: ["application/octet-stream"],
         contentType: "file",
@@ -34,14 +34,14 @@ export const files: JupyterFrontEndPlugin<void> = {
     const factory = new FileWidgetFactory(
       {
         name: FACTORY,
-        label: words.__("Keras model"),
+        label: trans.__("Keras model"),
         fileTypes: names,
         defaultFor: names,
         modelName: MODEL,
         canStartKernel: true,
         shutdownOnClose: true,
       },
-      { services: app.serviceManager, words, save: () => void app.commands.execute("docmanager:save") },
+      { services: app.serviceManager, trans, save: () => void app.commands.execute("docmanager:save") },
     );
     const tracker = new WidgetTracker<DocumentWidget<FileContent>>({ namespace: "kerasedit-files" });
     factory.widgetCreated.connect((_, widget) => {

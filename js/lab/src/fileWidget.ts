@@ -30,7 +30,7 @@ export class FileModelFactory extends TextModelFactory {
 
 interface Given {
   services: ServiceManager.IManager;
-  words: TranslationBundle;
+  trans: TranslationBundle;
   /** JupyterLab's command for the tab in front. */
   save: () => void;
 }
@@ -52,18 +52,18 @@ export class FileWidgetFactory extends ABCWidgetFactory<DocumentWidget<FileConte
 export class FileContent extends TabContent {
   readonly #context: DocumentRegistry.Context;
   readonly #document: ModelDocument;
-  readonly #words: TranslationBundle;
+  private readonly _trans: TranslationBundle;
   readonly #save: () => void;
   readonly #stop: () => void;
   /** Which reading of the file is awaited: an earlier one that comes late is passed over. */
   #turn = 0;
 
-  constructor(context: DocumentRegistry.Context, { services, words, save }: Given) {
+  constructor(context: DocumentRegistry.Context, { services, trans, save }: Given) {
     super();
     this.#context = context;
-    this.#words = words;
+    this._trans = trans;
     this.#save = save;
-    this.#document = ModelDocument.of(context, services, words);
+    this.#document = ModelDocument.of(context, services, trans);
     this.addClass("ke-file");
     // Renamed, or saved by somebody who uses the same server.
     context.pathChanged.connect(this.#changed);
@@ -90,24 +90,24 @@ export class FileContent extends TabContent {
 
   async #read(): Promise<void> {
     const turn = ++this.#turn;
-    if (this.store === null) this.say(this.#words.__("Reading the file …"));
+    if (this.store === null) this.say(this._trans.__("Reading the file …"));
     try {
       const { reader } = this.#document;
       const model = await reader.model();
       if (turn !== this.#turn) return;
-      const [document, words] = [this.#document, this.#words];
+      const [document, trans] = [this.#document, this._trans];
       const onReload = () => void this.#read();
-      this.present(new FileHost(reader, model), (store) => h(FileView, { store, document, words, facts: model.file, onReload }));
+      this.present(new FileHost(reader, model), (store) => h(FileView, { store, document, trans, facts: model.file, onReload }));
     } catch (problem) {
-      if (turn === this.#turn) this.say((problem as Error).message, this.#words.__("Try again"), () => void this.#read());
+      if (turn === this.#turn) this.say((problem as Error).message, this._trans.__("Try again"), () => void this.#read());
     }
   }
 
   #edit(host: KernelHost): void {
     this.#turn++;
     host.saveFile = this.#save;
-    const lost = this.#words.__("The kernel of this tab has ended, and what was not saved is gone with it.");
-    const label = this.#words.__("Show the File");
+    const lost = this._trans.__("The kernel of this tab has ended, and what was not saved is gone with it.");
+    const label = this._trans.__("Show the File");
     this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#document.giveUp() }));
   }
 }

@@ -55,15 +55,15 @@ export class ModelDocument {
 
   readonly #context: DocumentRegistry.Context;
   readonly #services: ServiceManager.IManager;
-  readonly #words: TranslationBundle;
+  private readonly _trans: TranslationBundle;
   /** JupyterLab's own: finds out when the file was changed, and whether it may be. */
   readonly #look: () => Promise<void>;
 
   /** All views of a document share it. */
-  static of(context: DocumentRegistry.Context, services: ServiceManager.IManager, words: TranslationBundle): ModelDocument {
+  static of(context: DocumentRegistry.Context, services: ServiceManager.IManager, trans: TranslationBundle): ModelDocument {
     const known = this.#all.get(context);
     if (known) return known;
-    const made = new ModelDocument(context, services, words);
+    const made = new ModelDocument(context, services, trans);
     this.#all.set(context, made);
     context.disposed.connect(() => {
       this.#all.delete(context);
@@ -72,10 +72,10 @@ export class ModelDocument {
     return made;
   }
 
-  private constructor(context: DocumentRegistry.Context, services: ServiceManager.IManager, words: TranslationBundle) {
+  private constructor(context: DocumentRegistry.Context, services: ServiceManager.IManager, trans: TranslationBundle) {
     this.#context = context;
     this.#services = services;
-    this.#words = words;
+    this._trans = trans;
     this.#look = context.revert.bind(context);
     context.save = () => this.#save();
     context.saveAs = () => this.#saveAs();
@@ -90,7 +90,7 @@ export class ModelDocument {
   /** The file as the server knows it. */
   get reader(): FileReader {
     const { contents, serverSettings } = this.#services;
-    if (contents.driveName(this.#context.path)) throw new Error(this.#words.__("Only files of the Jupyter server itself can be shown."));
+    if (contents.driveName(this.#context.path)) throw new Error(this._trans.__("Only files of the Jupyter server itself can be shown."));
     return new FileReader(this.#context.localPath, serverSettings);
   }
 
@@ -98,10 +98,10 @@ export class ModelDocument {
   async edit(spec?: string): Promise<void> {
     if (this.busy.value !== null || this.editor.value) return;
     this.problem.value = null;
-    this.busy.value = this.#words.__("Starting a kernel …");
+    this.busy.value = this._trans.__("Starting a kernel …");
     try {
       const id = await this.#start(spec);
-      this.busy.value = this.#words.__("Loading the model …");
+      this.busy.value = this._trans.__("Loading the model …");
       this.#take(await this.#load(await connect(this.#services.kernels, id)));
     } catch (problem) {
       const text = this.#explain(problem);
@@ -117,7 +117,7 @@ export class ModelDocument {
     const specs = await this.#specs();
     const names = Object.keys(specs);
     const { value } = await InputDialog.getItem({
-      title: this.#words.__("Kernel to edit with"),
+      title: this._trans.__("Kernel to edit with"),
       items: names.map((name) => specs[name]?.display_name ?? name),
     });
     const spec = names.find((name) => specs[name]?.display_name === value);
@@ -136,7 +136,7 @@ export class ModelDocument {
     await sessionContext.ready;
     const id = sessionContext.session?.kernel?.id;
     if (id === undefined) return;
-    this.busy.value = this.#words.__("Looking for what was edited …");
+    this.busy.value = this._trans.__("Looking for what was edited …");
     try {
       const kernel = await connect(this.#services.kernels, id);
       const host = await KernelHost.attach(kernel, (tab) => tab.startsWith(TAB));
@@ -156,7 +156,7 @@ export class ModelDocument {
     const specs = await this.#specs();
     const preferred = this.#services.kernelspecs.specs?.default ?? "";
     const name = spec ?? (preferred in specs ? preferred : Object.keys(specs)[0]);
-    if (name === undefined) throw new Error(this.#words.__("There is no Python kernel on this server to edit with."));
+    if (name === undefined) throw new Error(this._trans.__("There is no Python kernel on this server to edit with."));
     const kernel = await sessionContext.changeKernel({ name });
     if (!kernel) throw new Cancelled();
     return kernel.id;
@@ -183,7 +183,7 @@ export class ModelDocument {
       };
       await open().catch(retry);
       const host = await KernelHost.attach(kernel, (other) => other === tab);
-      if (!host) throw new KernelProblem("gone", this.#words.__("The kernel has lost the model."));
+      if (!host) throw new KernelProblem("gone", this._trans.__("The kernel has lost the model."));
       return host;
     } catch (problem) {
       kernel.dispose();
@@ -201,9 +201,9 @@ export class ModelDocument {
 
   async #withoutCompiling(): Promise<false> {
     const { button } = await showDialog({
-      title: this.#words.__("Edit without the compiled state?"),
-      body: this.#words.__("Keras cannot read how this model was compiled. It can be edited without; when it is saved, the file no longer has its loss and optimizer."),
-      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this.#words.__("Edit Without") })],
+      title: this._trans.__("Edit without the compiled state?"),
+      body: this._trans.__("Keras cannot read how this model was compiled. It can be edited without; when it is saved, the file no longer has its loss and optimizer."),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__("Edit Without") })],
       defaultButton: 0,
     });
     if (!button.accept) throw new Cancelled();
@@ -215,12 +215,12 @@ export class ModelDocument {
     const { file, stamp } = await this.reader.model();
     const names = listed(file.unsafe, LISTED);
     const { button } = await showDialog({
-      title: this.#words.__("Run code that is in the file?"),
+      title: this._trans.__("Run code that is in the file?"),
       body:
-        this.#words.__("To load this model, code that is in the file has to be run, with all that you may do on the kernel's machine. ") +
-        this.#words.__("Do this only where you know who made it.") +
-        (names && ` ${this.#words.__("These layers hold code: %1.", names)}`),
-      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this.#words.__("Trust and Load") })],
+        this._trans.__("To load this model, code that is in the file has to be run, with all that you may do on the kernel's machine. ") +
+        this._trans.__("Do this only where you know who made it.") +
+        (names && ` ${this._trans.__("These layers hold code: %1.", names)}`),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__("Trust and Load") })],
       defaultButton: 0,
     });
     if (!button.accept) throw new Cancelled();
@@ -261,15 +261,15 @@ export class ModelDocument {
     await this.#context.ready;
     const host = this.editor.value;
     if (!host) {
-      await showErrorMessage(this.#words.__("Nothing to save"), this.#words.__("The model was not edited. To have the file twice, duplicate it in the file browser."));
+      await showErrorMessage(this._trans.__("Nothing to save"), this._trans.__("The model was not edited. To have the file twice, duplicate it in the file browser."));
       return false;
     }
     const { localPath, sessionContext } = this.#context;
     const { button, value } = await InputDialog.getText({
-      title: this.#words.__("Save Model As…"),
-      label: this.#words.__("File, from the server's folder on"),
+      title: this._trans.__("Save Model As…"),
+      label: this._trans.__("File, from the server's folder on"),
       text: localPath,
-      okLabel: this.#words.__("Save"),
+      okLabel: this._trans.__("Save"),
     });
     const path = value?.trim().replace(/^\/+/, "") ?? "";
     if (!button.accept || path === "") return false;
@@ -278,7 +278,7 @@ export class ModelDocument {
       return true;
     }
     if ([...ModelDocument.#all.keys()].some((other) => other.localPath === path)) {
-      await showErrorMessage(this.#words.__("Not saved"), this.#words.__("'%1' is open in another tab. Close that first.", path));
+      await showErrorMessage(this._trans.__("Not saved"), this._trans.__("'%1' is open in another tab. Close that first.", path));
       return false;
     }
     await this.#write(host, path, false);
@@ -294,7 +294,7 @@ export class ModelDocument {
       try {
         this.#take(await this.#load(await connect(this.#services.kernels, old.kernel.id)));
       } catch (problem) {
-        await this.#fail(this.#words.__("The file was not read again"), problem);
+        await this.#fail(this._trans.__("The file was not read again"), problem);
       }
       void old.close(true);
     }
@@ -307,11 +307,11 @@ export class ModelDocument {
     try {
       const place = await this.reader.at(path).place();
       const notes = await ask<string[]>(host.kernel, "save_file", { tab: host.tab, path: place.path, overwrite });
-      if (notes.length > 0) void showDialog({ title: this.#words.__("The model was saved"), body: notes.join("\n"), buttons: [Dialog.okButton()] });
+      if (notes.length > 0) void showDialog({ title: this._trans.__("The model was saved"), body: notes.join("\n"), buttons: [Dialog.okButton()] });
     } catch (problem) {
       this.#tell("failed");
       if (problem instanceof KernelProblem && problem.type === "FileChanged") return this.#askOverwrite(host, path);
-      await this.#fail(this.#words.__("The model was not saved"), problem);
+      await this.#fail(this._trans.__("The model was not saved"), problem);
     }
     if (path === this.#context.localPath) await this.#look();
     this.#tell("completed");
@@ -326,17 +326,17 @@ export class ModelDocument {
   async #askOverwrite(host: KernelHost, path: string): Promise<void> {
     const own = path === this.#context.localPath;
     const { button } = await showDialog({
-      title: own ? this.#words.__("File Changed") : this.#words.__("File Overwrite?"),
+      title: own ? this._trans.__("File Changed") : this._trans.__("File Overwrite?"),
       body: own
-        ? this.#words.__(
+        ? this._trans.__(
             `"%1" has changed on disk since the last time it was opened or saved. Do you want to overwrite the file on disk with the model open here, or load the file on disk (revert)?`,
             path,
           )
-        : this.#words.__(`"%1" already exists. Do you want to replace it?`, path),
+        : this._trans.__(`"%1" already exists. Do you want to replace it?`, path),
       buttons: [
         Dialog.cancelButton(),
-        ...(own ? [Dialog.okButton({ label: this.#words.__("Revert"), actions: ["revert"] })] : []),
-        Dialog.warnButton({ label: this.#words.__("Overwrite"), actions: ["overwrite"] }),
+        ...(own ? [Dialog.okButton({ label: this._trans.__("Revert"), actions: ["revert"] })] : []),
+        Dialog.warnButton({ label: this._trans.__("Overwrite"), actions: ["overwrite"] }),
       ],
       defaultButton: 0,
     });
@@ -353,7 +353,7 @@ export class ModelDocument {
 
   #explain(problem: unknown): EditProblem | null {
     if (problem instanceof Cancelled) return null;
-    const text = inWords(problem as Error, this.#context.sessionContext.kernelDisplayName, this.#words);
+    const text = inWords(problem as Error, this.#context.sessionContext.kernelDisplayName, this._trans);
     return { text, another: lacksKerasedit(problem) };
   }
 }

@@ -16,7 +16,7 @@ export class ModelsPanel extends Widget {
   readonly kernels: ActiveKernel;
   readonly active: Signal<string | null> = signal(null);
   readonly opened: Signal<string | null> = signal(null);
-  readonly #trans: TranslationBundle;
+  private readonly _trans: TranslationBundle;
   readonly #onEdit: () => void;
   #drawn = false;
   /** The row that JupyterLab's menu is open for, which leaves the focus nowhere. */
@@ -24,7 +24,7 @@ export class ModelsPanel extends Widget {
 
   constructor(app: JupyterFrontEnd, trans: TranslationBundle, onEdit: () => void) {
     super();
-    this.#trans = trans;
+    this._trans = trans;
     this.#onEdit = onEdit;
     this.kernels = new ActiveKernel(app.shell);
     this.id = "kerasedit-models";
@@ -88,7 +88,7 @@ export class ModelsPanel extends Widget {
     const shown = this.isVisible && document.visibilityState === "visible";
     if (shown && !this.#drawn) {
       this.#drawn = true;
-      render(h(ModelsView, { shown: this, onEdit: this.#onEdit, trans: this.#trans }), this.node);
+      render(h(ModelsView, { shown: this, onEdit: this.#onEdit, trans: this._trans }), this.node);
     }
     this.kernels.setShown(shown);
   };

@@ -1,4 +1,5 @@
 // A file in place of a kernel, seen from the widget's own store.
+import { nullTranslator } from "@jupyterlab/translation";
 import { afterEach, describe, expect, it } from "vitest";
 import { row } from "../../shared/test/row";
 import { Refusal } from "../../widget/src/client";
@@ -7,6 +8,7 @@ import { FileHost } from "../src/fileHost";
 import { FileProblem, type FileReader, type ModelFile } from "../src/files";
 import { describe as inWords, notices } from "../src/FileView";
 
+const trans = nullTranslator.load("kerasedit");
 const FACTS = {
   format: ".keras",
   keras_version: "3.15.1",
@@ -90,16 +92,16 @@ describe("FileHost", () => {
 
 describe("what a file says of itself", () => {
   it("is told in a line", () => {
-    expect(inWords(FACTS)).toBe(".keras, Keras 3.15.1, saved 2026-11-21@23:50:22, compiled with Adam");
-    expect(inWords({ ...FACTS, keras_version: null, date_saved: null, compiled: false, optimizer: null })).toBe(
+    expect(inWords(FACTS, trans)).toBe(".keras, Keras 3.15.1, saved 2026-11-21@23:50:22, compiled with Adam");
+    expect(inWords({ ...FACTS, keras_version: null, date_saved: null, compiled: false, optimizer: null }, trans)).toBe(
       ".keras, not compiled",
     );
   });
 
   it("has notices of code and of classes", () => {
-    expect(notices(FACTS)).toEqual([]);
+    expect(notices(FACTS, trans)).toEqual([]);
     const many = Array.from({ length: 8 }, (_, n) => `code${n}`);
-    const [note, classes, code] = notices({ ...FACTS, notes: ["A note."], custom: ["Mine"], unsafe: many });
+    const [note, classes, code] = notices({ ...FACTS, notes: ["A note."], custom: ["Mine"], unsafe: many }, trans);
     expect(note).toBe("A note.");
     expect(classes).toContain("Mine");
     expect(code).toContain("code0, code1, code2, code3, code4, code5 and 2 more");
