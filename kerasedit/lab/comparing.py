@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from ..differences.compare import Line, side_by_side
 from ..differences.result import Item
-from ..editor import Editor
-from ..errors import EditError
 from ..graph.model_graph import Entry, ModelGraph
-from ..handback import user_namespace
 from ..names import cut
 from ..palette import family_of
 from ..views import count_params, count_trainable
 from ..widgets.rows import show_shapes
+from .variables import held
 
 _LONGEST = 200  # characters of a name
 _WORDS = 1000  # characters of what differs
@@ -30,7 +26,7 @@ def compare_variables(first: str, second: str) -> dict[str, Any]:
     Raises:
         EditError: a variable holds neither.
     """
-    told = side_by_side(_held(first), _held(second))
+    told = side_by_side(held(first), held(second))
     items = [item for _, group in told.diff.groups for item in group]
     return {
         "models": [_model(told.a), _model(told.b)],
@@ -45,13 +41,6 @@ def compare_variables(first: str, second: str) -> dict[str, Any]:
         "whole": [cut(item.detail, _WORDS) for item in items if not item.path],
         "found": [[heading, len(group)] for heading, group in told.diff.groups if group],
     }
-
-
-def _held(variable: str) -> Editor | keras.Model:
-    value = (user_namespace() or {}).get(variable)
-    if not isinstance(value, (Editor, keras.Model)):
-        raise EditError(f"The variable '{cut(variable, _LONGEST)}' holds no Keras model any more.")
-    return value
 
 
 def _words(item: Item, line: Line) -> str:

@@ -12,15 +12,14 @@ from typing import Any
 
 import anywidget
 import comm
-import keras
 import traitlets
 
 from ..editor import Editor
 from ..errors import EditError, ModelFileError, UnsafeModelError
 from ..files import load_model
-from ..handback import user_namespace
 from ..modelfiles.worker import stamp_of
 from ..widgets.editor_widget import EditorWidget
+from .variables import held
 
 TARGET = "kerasedit"
 
@@ -126,11 +125,11 @@ def open_variable(tab: str, variable: str) -> None:
     Raises:
         EditError: it holds neither.
     """
-    held = (user_namespace() or {}).get(variable)
-    if not isinstance(held, (keras.Model, Editor)):
-        raise EditError(f"There is no Keras model '{variable}' in the kernel any more.")
-    keeps = isinstance(held, Editor)
-    Tab(tab, held if keeps else Editor(held), keeps)
+    model = held(variable)
+    if isinstance(model, Editor):
+        Tab(tab, model, keeps=True)
+    else:
+        Tab(tab, Editor(model))
 
 
 def open_file(tab: str, path: str, trusted: str | None = None, compile: bool = True) -> None:

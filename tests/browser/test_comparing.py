@@ -97,7 +97,7 @@ def test_two_models_are_compared_in_step_with_the_kernel(lab: Lab) -> None:
     lab.open_notebook("test.ipynb")
     python(lab, "del ed")
     lab.page.get_by_role("tab", name=re.compile("model ↔ ed")).click()
-    expect(tab).to_contain_text("'ed' holds no Keras model any more")
+    expect(tab).to_contain_text("There is no Keras model 'ed' in the kernel any more")
     expect(line(tab, "^stem")).to_be_visible()
 
 
