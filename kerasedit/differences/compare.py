@@ -15,6 +15,7 @@ import keras
 
 from ..editor import Editor
 from ..graph.model_graph import Call, Entry, LayerId, LayerSpec, ModelGraph, Ref
+from ..names import is_automatic
 from ..views import count_params, count_trainable, weights_under
 from .config import ConfigChange, changes, config_of
 from .match import Label, Matching, Wiring, class_name, class_of, leaves
@@ -195,8 +196,11 @@ class _Comparison:
         return Replaced(self._path_b(b.id), self.a.graph.paths[a.id], class_name(a), class_name(b))
 
     def _renamed(self, a: LayerSpec, b: LayerSpec) -> Iterator[Renamed]:
-        """Another name, or another model around it. Raw ops have names of no consequence."""
+        """Another name, or another model around it. Of no consequence are the names of raw ops, and of
+        inputs that Keras has named."""
         if b.id == self.b.graph.root or b.kind == "op":
+            return
+        if b.kind == "input" and all(is_automatic(s.name, s.cls.__name__) for s in (a, b)):
             return
         moved = self.match.layers.get(self.owners_a[a.id]) != self.owners_b[b.id]
         if a.name != b.name or moved:

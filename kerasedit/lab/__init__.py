@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import __version__
+
+__all__ = ["__version__"]
+
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": "kerasedit.lab"}]

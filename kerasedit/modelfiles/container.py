@@ -26,6 +26,7 @@ _CHUNK = 1 << 20
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_ZIP_MAGIC = b"PK\x03\x04"
 
 
 @dataclass
@@ -59,6 +60,10 @@ def open_model_file(path: str) -> Iterator[Contents]:
             yield _old(hdf5, window)
         elif zipfile.is_zipfile(file):
             yield _keras(stack, file, size)
+        elif begin.startswith(_ZIP_MAGIC):
+            raise ModelFileError(
+                "The end of the file is missing, as when a download or a copy breaks off. Get it again."
+            )
         else:
             raise ModelFileError(
                 "The file is no Keras model: it is neither an archive, as .keras files are, nor HDF5."

@@ -90,7 +90,7 @@ def test_two_models_are_compared_in_step_with_the_kernel(lab: Lab) -> None:
     check(lab, "two models side by side")
     lab.screenshots("compare", lab.page.locator("#jp-main-dock-panel"))
 
-    # The page is loaded anew, a variable goes, the kernel ends.
+    # The page is loaded anew, a variable goes, the kernel is restarted.
     lab.reload()
     tab = comparison(lab)
     expect(line(tab, "^stem: trains -> frozen$")).to_be_visible()
@@ -99,6 +99,10 @@ def test_two_models_are_compared_in_step_with_the_kernel(lab: Lab) -> None:
     lab.page.get_by_role("tab", name=re.compile("model ↔ ed")).click()
     expect(tab).to_contain_text("There is no Keras model 'ed' in the kernel any more")
     expect(line(tab, "^stem")).to_be_visible()
+    lab.open_notebook("test.ipynb")
+    lab.restart_kernel()
+    lab.page.get_by_role("tab", name=re.compile("model ↔ ed")).click()
+    expect(tab).to_contain_text("The kernel was restarted")
 
 
 def test_names_are_text(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import keras
@@ -58,7 +59,7 @@ def dialog(lab: Lab, text: str) -> Locator:
     return found
 
 
-def answer(lab: Lab, text: str, choice: str) -> None:
+def answer(lab: Lab, text: str, choice: str | re.Pattern[str]) -> None:
     """Answers a question of JupyterLab's."""
     asked = dialog(lab, text)
     asked.get_by_role("button", name=choice, exact=True).click()
@@ -255,6 +256,36 @@ def test_what_was_edited_is_there_after_a_reload(lab: Lab, folder: Path) -> None
     button(shown, "Save").click()
     expect_dirty(lab, "one.keras", 0)
     assert len(keras.saving.load_model(folder / "one.keras").layers) == len(models.cnn().layers) - 1
+
+
+def test_two_pages_on_one_file(lab: Lab, folder: Path) -> None:
+    """They see the same edits, and the page that came later ends them for nobody."""
+    models.cnn().save(folder / "one.keras")
+    first = edit_file(lab, "one.keras")
+    remove(first, "block2_relu")
+    second = Lab(lab.page.context.new_page(), lab.jupyter)
+    second.start("second")
+    double_click(second, "one.keras")
+    also = editor(second)
+    expect(row(also, "block2_relu")).to_have_count(0)
+    remove(also, "block3_relu")
+    expect(row(first, "block3_relu")).to_have_count(0)
+
+    second.execute("application:close")
+    answer(second, "Save your work", re.compile("^Discard"))
+    expect(title(second, "one.keras")).to_have_count(0)
+    second.page.wait_for_timeout(1500)
+    assert len(kernels(lab)) == 1
+    expect_dirty(lab, "one.keras")
+    button(first, "Undo").click()
+    expect(row(first, "block3_relu")).to_be_visible()
+    lab.execute("application:close")
+    answer(lab, "Save your work", re.compile("^Discard"))
+    for _ in range(20):
+        lab.page.wait_for_timeout(500)
+        if not kernels(lab):
+            break
+    assert kernels(lab) == []
 
 
 @pytest.mark.slow

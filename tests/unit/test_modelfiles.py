@@ -469,6 +469,8 @@ def test_what_is_no_model_file_is_told(tmp_path: Path) -> None:
     refuses(file, "is empty")
     file.write_bytes(b"text, and much of it" * 100)
     refuses(file, "neither an archive")
+    file.write_bytes(b"PK\x03\x04" + bytes(1000))
+    refuses(file, "end of the file is missing")
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.txt", "a")
     refuses(file, "no config.json")

@@ -114,7 +114,7 @@ export function notices({ unsafe, custom, notes }: FileFacts, trans: Translation
   if (unsafe.length > 0) {
     found.push(
       trans.__(
-        "Loading this model runs code that is in the file, so only where you trust it: %1. Nothing was run to show it here.",
+        "Loading this model runs code that is in the file, so only where you trust it. Layers that hold code: %1. Nothing was run to show it here.",
         listed(unsafe, LISTED),
       ),
     );

@@ -102,7 +102,9 @@ export class CompareContent extends Widget {
         () => models.dispose(),
         effect(() => models.setFollows(viewOptions.live.value)),
         effect(() => {
-          if (models.known.value.is === "models") void this.#compare(models.kernel);
+          const known = models.known.value;
+          if (known.is === "models") void this.#compare(models.kernel);
+          else if (this.#told.peek() !== null) this.#note.value = this._trans.__("The kernel was restarted, and has these models no more: this is from before.");
         }),
         effect(() => {
           if (models.dead.value) this.#note.value = this._trans.__("The kernel has ended.");

@@ -4,7 +4,7 @@
 // JupyterLab's menus, shortcuts and questions end in, are replaced by ones that ask the kernel.
 import { Dialog, InputDialog, showDialog, showErrorMessage } from "@jupyterlab/apputils";
 import type { DocumentRegistry } from "@jupyterlab/docregistry";
-import type { Kernel, KernelSpec, ServiceManager } from "@jupyterlab/services";
+import { type Kernel, KernelAPI, type KernelSpec, type ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { UUID } from "@lumino/coreutils";
 import { Signal } from "@lumino/signaling";
@@ -19,6 +19,8 @@ const LISTED = 20;
 
 /** The names of the tabs of files begin so. */
 const TAB = "file-";
+/** That of JupyterLab's session, and that of the editor. */
+const OWN_CONNECTIONS = 2;
 
 /** Of a file that is only looked at. */
 const NO_CHECKPOINT = { id: "", last_modified: "" };
@@ -102,11 +104,11 @@ export class ModelDocument {
     try {
       const id = await this.#start(spec);
       this.busy.value = this._trans.__("Loading the model …");
-      this.#take(await this.#load(await connect(this.#services.kernels, id)));
+      if (!(await this.#join(id))) this.#take(await this.#load(await connect(this.#services.kernels, id)));
     } catch (problem) {
-      const text = this.#explain(problem);
+      this.problem.value = this.#explain(problem);
+      this.busy.value = null;
       await this.#context.sessionContext.shutdown().catch(() => undefined);
-      this.problem.value = text;
     } finally {
       this.busy.value = null;
     }
@@ -138,14 +140,30 @@ export class ModelDocument {
     if (id === undefined) return;
     this.busy.value = this._trans.__("Looking for what was edited …");
     try {
-      const kernel = await connect(this.#services.kernels, id);
-      const host = await KernelHost.attach(kernel, (tab) => tab.startsWith(TAB));
-      if (host) this.#take(host);
-      else kernel.dispose();
+      await this.#join(id);
     } catch (problem) {
       this.problem.value = this.#explain(problem);
     }
     this.busy.value = null;
+  }
+
+  /** Takes up what is edited in a kernel already, here before or in another page; whether there is any. */
+  async #join(id: string): Promise<boolean> {
+    const { kernels, serverSettings } = this.#services;
+    const kernel = await connect(kernels, id);
+    const host = await KernelHost.attach(kernel, (tab) => tab.startsWith(TAB));
+    if (!host) {
+      kernel.dispose();
+      return false;
+    }
+    const { connections = OWN_CONNECTIONS } = (await KernelAPI.getKernelModel(id, serverSettings)) ?? {};
+    if (connections > OWN_CONNECTIONS) {
+      // Another page edits there, whose edits are not this page's to end.
+      const { sessionContext } = this.#context;
+      sessionContext.kernelPreference = { ...sessionContext.kernelPreference, shutdownOnDispose: false };
+    }
+    this.#take(host);
+    return true;
   }
 
   /** The kernel's id. It is that of JupyterLab's session for the file, which ends with the tab. */
@@ -153,6 +171,11 @@ export class ModelDocument {
     const { sessionContext } = this.#context;
     const present = sessionContext.session?.kernel;
     if (present && (spec === undefined || present.name === spec)) return present.id;
+    const elsewhere = spec === undefined ? await this.#elsewhere() : undefined;
+    if (elsewhere !== undefined) {
+      await sessionContext.changeKernel({ id: elsewhere });
+      return elsewhere;
+    }
     const specs = await this.#specs();
     const preferred = this.#services.kernelspecs.specs?.default ?? "";
     const name = spec ?? (preferred in specs ? preferred : Object.keys(specs)[0]);
@@ -160,6 +183,13 @@ export class ModelDocument {
     const kernel = await sessionContext.changeKernel({ name });
     if (!kernel) throw new Cancelled();
     return kernel.id;
+  }
+
+  /** The kernel that another page has started for the file meanwhile. */
+  async #elsewhere(): Promise<string | undefined> {
+    const { sessions } = this.#services;
+    await sessions.refreshRunning();
+    return [...sessions.running()].find(({ path }) => path === this.#context.localPath)?.kernel?.id;
   }
 
   /** The kernels that are Python's. */
