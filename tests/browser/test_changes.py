@@ -343,6 +343,8 @@ def test_channels_are_pruned_with_what_is_tied_to_them(lab: Lab) -> None:
     widget, keys = shown.widget, lab.page.keyboard
     row(widget, "left").hover()
     button(widget, "More actions for left").click()
+    entries = widget.get_by_role("menuitem").all_text_contents()
+    assert {"Insert after …", "Replace …", "Remove"} <= set(entries)
     widget.get_by_role("menuitem", name="Prune channels …").click()
     dialog = widget.get_by_role("dialog", name="Prune channels")
     for text in ("'left'", "'right'", "'add'", "'hidden' (Dense) takes them"):

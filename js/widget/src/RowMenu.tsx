@@ -4,7 +4,7 @@ import type { Edit } from "../../shared/src/protocol";
 import { copyText } from "./copyText";
 import { menuKeys } from "./menuKeys";
 import { foretelling } from "./pointing";
-import type { Store } from "./store";
+import { removal, type Store } from "./store";
 
 interface Props {
   store: Store;
@@ -33,6 +33,10 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
   }
   if (store.canEdit.value && row.kind !== "input") {
     items.push({ name: "Trim: make this the output", edit: { edit: "trim", target: path } });
+    // In a narrow column the buttons of a row are out of sight.
+    items.push({ name: "Insert after …", run: () => (store.dialog.value = { kind: "insert-after", path }) });
+    items.push({ name: "Replace …", run: () => (store.dialog.value = { kind: "replace", path }) });
+    items.push({ name: "Remove", edit: removal([path]) });
   }
   if (store.canEdit.value && row.weights > 0) {
     items.push({
