@@ -134,6 +134,8 @@ def test_it_follows_the_kernel(lab: Lab) -> None:
     lab.restart_kernel()
     expect(shown).to_contain_text("Keras is not imported")
     assert modules(lab) == "[]"
+    lab.execute("kernelmenu:shutdown")
+    expect(shown).to_contain_text("No kernel runs here yet")
 
 
 @pytest.fixture(scope="module")

@@ -48,16 +48,25 @@ export function ModelsView({ shown, onEdit, trans }: Props) {
       {kernel && known?.is === "models" && known.models.length > 0 ? (
         <List shown={shown} kernel={kernel} models={known.models} more={known.more} onEdit={onEdit} trans={trans} />
       ) : (
-        <Empty kernel={kernel} known={known} trans={trans} />
+        <Empty kernel={kernel} known={known} begun={source !== null} trans={trans} />
       )}
     </section>
   );
 }
 
+interface EmptyProps {
+  kernel: KernelModels | null;
+  known: Known | undefined;
+  /** Whether there is a notebook or a console. */
+  begun: boolean;
+  trans: TranslationBundle;
+}
+
 /** Why there is nothing to list, and what would change that. */
-function Empty({ kernel, known, trans }: { kernel: KernelModels | null; known: Known | undefined; trans: TranslationBundle }) {
+function Empty({ kernel, known, begun, trans }: EmptyProps) {
   const example = (code: string) => <pre class="ke-models-code">{code}</pre>;
   const told = (): ComponentChildren => {
+    if (!kernel && begun) return <p>{trans.__("No kernel runs here yet. Choose one to see its models.")}</p>;
     if (!kernel || !known) return <p>{trans.__("Open a notebook or a console. The Keras models among its variables are listed here.")}</p>;
     if (kernel.dead.value) return <p>{trans.__("The kernel has ended. Start it again to see its models.")}</p>;
     switch (known.is) {
