@@ -271,10 +271,13 @@ def test_the_editor_in_marimo(marimo: Marimo) -> None:
     # An edit in Python is seen, and a cell that is run again shows another widget.
     marimo.press("Rename")
     expect(row(widget, "features")).to_be_visible()
+    widget.evaluate("it => it.dataset.old = 'yes'")
     marimo.press("Show again")
+    expect(marimo.body.locator("[data-old]")).to_have_count(0)
     expect(region(marimo.body)).to_have_count(1)
     expect(row(widget, "features")).to_be_visible()
     toggle(widget, "features").click()
+    expect(toggle(widget, "features")).to_have_attribute("aria-checked", "false")
     expect(toggle(widget, "features")).to_have_attribute("aria-busy", "false")
     state = marimo.state()
     assert "'frozen': ['first', 'features']" in state and "'widgets': 1" in state

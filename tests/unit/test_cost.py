@@ -156,7 +156,7 @@ def test_what_others_froze_stays_frozen_while_garbage_is_put_off(
             with garbage.of_new_objects():
                 pass
             assert gc.isenabled()
-        assert count() >= frozen - 1  # the frozen ones may die themselves
+        assert count() >= frozen - 100  # of millions; the frozen ones may die themselves
         assert len(counted) == 1  # it takes long where there are many
     finally:
         gc.unfreeze()
