@@ -3,8 +3,6 @@ import { effect, signal } from "@preact/signals";
 import { MainAreaWidget } from "@jupyterlab/apputils";
 import type { Kernel, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
-import type { Message } from "@lumino/messaging";
-import { Widget } from "@lumino/widgets";
 import { h, render } from "preact";
 import "../../widget/src/widget.css";
 import { ask, inWords } from "./ask";
@@ -15,6 +13,7 @@ import { modelIcon } from "./icon";
 import { connect } from "./kernelHost";
 import { KernelModels } from "./kernelModels";
 import { viewOptions } from "./settings";
+import { ShownWidget } from "./shownWidget";
 import "./tab.css";
 
 export interface CompareArgs {
@@ -36,7 +35,7 @@ export class CompareTab extends MainAreaWidget<CompareContent> {
   }
 }
 
-export class CompareContent extends Widget {
+export class CompareContent extends ShownWidget {
   readonly args: CompareArgs;
   readonly #services: ServiceManager.IManager;
   private readonly _trans: TranslationBundle;
@@ -54,14 +53,12 @@ export class CompareContent extends Widget {
     this.addClass("ke-compare-tab");
     this.node.tabIndex = -1;
     const compared = { told: this.#told, note: this.#note, names: [args.first, args.second] as const };
-    render(h(CompareView, { compared, trans: trans }), this.node);
-    document.addEventListener("visibilitychange", this.#tellShown);
+    render(h(CompareView, { compared, trans }), this.node);
     void this.#follow();
   }
 
   override dispose(): void {
     if (this.isDisposed) return;
-    document.removeEventListener("visibilitychange", this.#tellShown);
     for (const stop of this.#stops) stop();
     this.#models?.kernel.dispose();
     render(null, this.node);
@@ -72,23 +69,13 @@ export class CompareContent extends Widget {
     return this.args.kernel === kernel && this.args.first === first && this.args.second === second;
   }
 
-  protected override onAfterShow(message: Message): void {
-    super.onAfterShow(message);
-    this.#tellShown();
-  }
-
-  protected override onAfterHide(message: Message): void {
-    super.onAfterHide(message);
-    this.#tellShown();
-  }
-
   protected override onActivateRequest(): void {
     (this.node.querySelector<HTMLElement>("[role=option][tabindex='0']") ?? this.node).focus();
   }
 
-  #tellShown = (): void => {
-    this.#models?.setShown(this.isVisible && document.visibilityState === "visible");
-  };
+  protected tellShown(): void {
+    this.#models?.setShown(this.isShown);
+  }
 
   /** Whatever runs in the kernel may have changed one of the two. */
   async #follow(): Promise<void> {
@@ -111,7 +98,7 @@ export class CompareContent extends Widget {
           else if (models.busy.value) this.#note.value = this._trans.__("The kernel is busy: this is from before.");
         }),
       );
-      this.#tellShown();
+      this.tellShown();
     } catch (problem) {
       this.#note.value = inWords(problem as Error, kernel?.name ?? "", this._trans);
     }

@@ -3,7 +3,6 @@ import { type Signal, signal } from "@preact/signals";
 import type { JupyterFrontEnd } from "@jupyterlab/application";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Message } from "@lumino/messaging";
-import { Widget } from "@lumino/widgets";
 import { h, render } from "preact";
 import "../../widget/src/widget.css";
 import { ActiveKernel } from "./activeKernel";
@@ -11,8 +10,9 @@ import { modelIcon } from "./icon";
 import type { KernelModels, ModelRow } from "./kernelModels";
 import "./models.css";
 import { ModelsView } from "./ModelsView";
+import { ShownWidget } from "./shownWidget";
 
-export class ModelsPanel extends Widget {
+export class ModelsPanel extends ShownWidget {
   readonly kernels: ActiveKernel;
   readonly active: Signal<string | null> = signal(null);
   readonly opened: Signal<string | null> = signal(null);
@@ -31,7 +31,6 @@ export class ModelsPanel extends Widget {
     this.addClass("ke-models-panel");
     this.title.icon = modelIcon;
     this.title.caption = trans.__("Keras models");
-    document.addEventListener("visibilitychange", this.#tellShown);
     this.node.addEventListener("contextmenu", ({ target }) => (this.#menuOf = (target as Element).closest("[role=row]")));
     app.contextMenu.menu.aboutToClose.connect(() => {
       this.#menuOf?.focus();
@@ -41,7 +40,6 @@ export class ModelsPanel extends Widget {
 
   override dispose(): void {
     if (this.isDisposed) return;
-    document.removeEventListener("visibilitychange", this.#tellShown);
     render(null, this.node);
     super.dispose();
   }
@@ -61,20 +59,10 @@ export class ModelsPanel extends Widget {
     return this.models.find(({ variable }) => variable === this.active.peek()) ?? null;
   }
 
-  protected override onAfterShow(message: Message): void {
-    super.onAfterShow(message);
-    this.#tellShown();
-  }
-
-  protected override onAfterHide(message: Message): void {
-    super.onAfterHide(message);
-    this.#tellShown();
-  }
-
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
     // Nothing is drawn before somebody looks.
-    this.#tellShown();
+    this.tellShown();
   }
 
   protected override onActivateRequest(message: Message): void {
@@ -84,12 +72,12 @@ export class ModelsPanel extends Widget {
     first.find((element) => element !== null)?.focus();
   }
 
-  #tellShown = (): void => {
-    const shown = this.isVisible && document.visibilityState === "visible";
+  protected tellShown(): void {
+    const shown = this.isShown;
     if (shown && !this.#drawn) {
       this.#drawn = true;
       render(h(ModelsView, { shown: this, onEdit: this.#onEdit, trans: this._trans }), this.node);
     }
     this.kernels.setShown(shown);
-  };
+  }
 }
