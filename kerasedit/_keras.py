@@ -76,6 +76,11 @@ def output_structure(functional: Any) -> Any:
     return functional._outputs_struct
 
 
+def producer(tensor: Any) -> str:
+    """The name of the layer that a symbolic tensor comes from. Its own is often a number's."""
+    return tensor._keras_history.operation.name
+
+
 def implied_mask(arguments: Any) -> Any | None:
     """The mask that Keras itself would pass for the first tensor of a call.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import keyword
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from .errors import EditError, NameTaken
+
+if TYPE_CHECKING:
+    from .editor import Editor
 
 
 def user_namespace() -> MutableMapping[str, Any] | None:
@@ -78,8 +81,11 @@ def bind(
     return made
 
 
-def free_variable(name: str, namespace: Mapping[str, Any] | None) -> str:
-    """A variable name made of a model's, that the namespace does not hold."""
+def proposed_variable(editor: Editor, namespace: Mapping[str, Any] | None) -> str:
+    """The variable that got the copy last, or a free one by the model's name."""
+    if editor.handed_back is not None:
+        return editor.handed_back
+    name = editor.graph.layers[editor.graph.root].name
     stem = "".join(c if c.isalnum() or c == "_" else "_" for c in name).strip("_") or "model"
     if not stem.isidentifier() or keyword.iskeyword(stem):
         stem = f"model_{stem}"

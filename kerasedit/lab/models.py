@@ -269,10 +269,9 @@ def _totals(editor: Editor) -> tuple[int, int]:
 
 
 def _proposed(editor: Editor, found: Found) -> str:
-    from ..handback import free_variable
+    from ..handback import proposed_variable
 
-    graph = editor.graph
-    return free_variable(graph.layers[graph.root].name, found)
+    return proposed_variable(editor, found)
 
 
 # -- at a glance ---------------------------------------------------------------------------------
@@ -284,16 +283,15 @@ def _about_model(model: Any) -> Told:
 
     graph = _or_none(lambda: _keras.functional_of(model))
 
-    def tensors(names: list[str], found: list[Any]) -> list[list[str]]:
-        pairs = zip(names, found, strict=True)
-        return [[_text(name), str(tuple(t.shape)), str(t.dtype)] for name, t in pairs]
+    def tensors(found: list[Any]) -> list[list[str]]:
+        return [[_text(_keras.producer(t)), str(tuple(t.shape)), str(t.dtype)] for t in found]
 
     def layers() -> list[list[Any]]:
         return _by_class(type(layer) for layer in _keras.all_layers(model)[1:])
 
     return {
-        "inputs": _or_none(lambda: tensors([t.name for t in graph.inputs], graph.inputs)) or [],
-        "outputs": _or_none(lambda: tensors(graph.output_names, graph.outputs)) or [],
+        "inputs": _or_none(lambda: tensors(graph.inputs)) or [],
+        "outputs": _or_none(lambda: tensors(graph.outputs)) or [],
         "layers": _or_none(layers) or [],
         "bytes": _or_none(lambda: sum(bytes_of(d, size) for size, d, _ in _keras.sizes(model))),
         **_trained_with(model),

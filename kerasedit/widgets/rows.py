@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from ..edits.base import tensors_of
 from ..graph.model_graph import Entry, LayerId, ModelGraph
-from ..handback import free_variable, user_namespace
+from ..handback import proposed_variable, user_namespace
 from ..palette import family_of
 from ..summary import removed, statuses, successors
 from ..training.monitor import State
@@ -201,5 +201,5 @@ def make_info(editor: Editor) -> dict[str, Any]:
         "redo_label": redo or "",
         "editable": not reason,
         "reason": reason,
-        "variable": editor.handed_back or free_variable(root.name, user_namespace()),
+        "variable": proposed_variable(editor, user_namespace()),
     }

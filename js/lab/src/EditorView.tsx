@@ -1,4 +1,5 @@
 import { App } from "../../widget/src/App";
+import type { ReadonlySignal } from "@preact/signals";
 import type { Store } from "../../widget/src/store";
 
 interface Props {
@@ -7,10 +8,12 @@ interface Props {
   lost: string;
   label: string;
   onClick: () => void;
+  /** What is being done and may take a while. */
+  busy?: ReadonlySignal<string | null>;
 }
 
 /** The editor, as in a cell, and what to do when its kernel is gone. */
-export function EditorView({ store, lost, label, onClick }: Props) {
+export function EditorView({ store, lost, label, onClick, busy }: Props) {
   return (
     <>
       {store.dead.value && (
@@ -22,6 +25,11 @@ export function EditorView({ store, lost, label, onClick }: Props) {
         </div>
       )}
       <App store={store} />
+      {busy && busy.value !== null && (
+        <p class="ke-tab-busy" role="status">
+          {busy.value}
+        </p>
+      )}
     </>
   );
 }

@@ -15,6 +15,9 @@ import type { ModelDocument } from "./modelDocument";
 /** How many names of layers or classes are listed. */
 const LISTED = 6;
 
+/** As Keras writes it; the seconds are left out. */
+const KERAS_TIME = /^(\d{4}-\d\d-\d\d)@(\d\d:\d\d):\d\d$/;
+
 interface Props {
   store: Store;
   document: ModelDocument;
@@ -38,8 +41,9 @@ export function FileView({ store, document, trans, facts, onReload }: Props) {
         </div>
         <div class="ke-bar-row">
           <FilterBox store={store} />
-          <span class="ke-dim ke-file-facts">{describe(facts, trans)}</span>
-          <span class="ke-spacer" />
+          <span class="ke-dim ke-file-facts" title={describe(facts, trans)}>
+            {describe(facts, trans)}
+          </span>
           {busy !== null && (
             <span class="ke-waiting" role="status">
               {busy}
@@ -60,7 +64,7 @@ export function FileView({ store, document, trans, facts, onReload }: Props) {
         </div>
       </header>
       <EditProblem document={document} trans={trans} facts={facts} />
-      {notices(facts, trans).map((notice) => (
+      {notices(facts, document.writable.value, trans).map((notice) => (
         <p key={notice} class="ke-notice" dir="auto">
           {notice}
         </p>
@@ -93,14 +97,14 @@ function EditProblem({ document, trans, facts }: Pick<Props, "document" | "trans
   );
 }
 
-/** `.keras, Keras 3.15.1, saved 2026-11-21@23:50:22, compiled with Adam, mse` */
+/** `.keras, Keras 3.15.1, saved 2026-11-21 23:50, compiled with Adam, mse` */
 export function describe(facts: FileFacts, trans: TranslationBundle): string {
   const { optimizer, loss } = facts;
   const compiled = [optimizer, loss].filter((name) => name !== null).join(", ");
   return [
     facts.format,
     facts.keras_version && `Keras ${facts.keras_version}`,
-    facts.date_saved && trans.__("saved %1", facts.date_saved),
+    facts.date_saved && trans.__("saved %1", facts.date_saved.replace(KERAS_TIME, "$1 $2")),
     !facts.compiled ? trans.__("not compiled") : compiled ? trans.__("compiled with %1", compiled) : trans.__("compiled"),
   ]
     .filter(Boolean)
@@ -108,8 +112,9 @@ export function describe(facts: FileFacts, trans: TranslationBundle): string {
 }
 
 /** What a person should know before the model is loaded. */
-export function notices({ unsafe, custom, notes }: FileFacts, trans: TranslationBundle): string[] {
+export function notices({ unsafe, custom, notes }: FileFacts, writable: boolean, trans: TranslationBundle): string[] {
   const found = [...notes];
+  if (!writable) found.push(trans.__("This file may not be written. Edited, the model can be saved as another."));
   if (custom.length > 0) found.push(trans.__("Classes of its own, to be registered before it is loaded: %1.", listed(custom, LISTED)));
   if (unsafe.length > 0) {
     found.push(

@@ -1,6 +1,5 @@
 // Two models of a kernel side by side in a tab, in step with the kernel.
 import { effect, signal } from "@preact/signals";
-import { MainAreaWidget } from "@jupyterlab/apputils";
 import type { Kernel, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { h, render } from "preact";
@@ -9,7 +8,6 @@ import { ask, inWords } from "./ask";
 import "./compare.css";
 import type { Comparison } from "./comparison";
 import { CompareView } from "./CompareView";
-import { modelIcon } from "./icon";
 import { connect } from "./kernelHost";
 import { KernelModels } from "./kernelModels";
 import { viewOptions } from "./settings";
@@ -22,17 +20,6 @@ export interface CompareArgs {
   /** Two of its variables. */
   first: string;
   second: string;
-}
-
-export class CompareTab extends MainAreaWidget<CompareContent> {
-  constructor(args: CompareArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
-    super({ content: new CompareContent(args, services, trans) });
-    this.title.label = `${args.first} ↔ ${args.second}`;
-    this.title.caption = trans.__("What differs between %1 and %2", args.first, args.second);
-    this.title.icon = modelIcon;
-    this.title.closable = true;
-    this.toolbar.hide();
-  }
 }
 
 export class CompareContent extends ShownWidget {
@@ -63,10 +50,6 @@ export class CompareContent extends ShownWidget {
     this.#models?.kernel.dispose();
     render(null, this.node);
     super.dispose();
-  }
-
-  shows({ kernel, first, second }: CompareArgs): boolean {
-    return this.args.kernel === kernel && this.args.first === first && this.args.second === second;
   }
 
   protected override onActivateRequest(): void {

@@ -1,10 +1,9 @@
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { WidgetTracker } from "@jupyterlab/apputils";
+import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import type { ReadonlyPartialJSONObject } from "@lumino/coreutils";
-import { type EditorArgs, EditorTab } from "./editorTab";
-
-const EDIT = "kerasedit:edit";
+import { type EditorArgs, EditorContent } from "./editorTab";
+import { addTabs, ModelTab } from "./modelTabs";
 
 /** Models of variables open in tabs, on editors in their kernels. */
 export const editors: JupyterFrontEndPlugin<void> = {
@@ -14,53 +13,40 @@ export const editors: JupyterFrontEndPlugin<void> = {
   optional: [ILayoutRestorer, ITranslator],
   activate(app: JupyterFrontEnd, restorer: ILayoutRestorer | null, translator: ITranslator | null) {
     const trans = (translator ?? nullTranslator).load("kerasedit");
-    const tracker = new WidgetTracker<EditorTab>({ namespace: "kerasedit-editors" });
-    const text = (description: string) => ({ type: "string", description });
-    app.commands.addCommand(EDIT, {
+    addTabs(app, restorer, {
+      command: "kerasedit:edit",
       label: trans.__("Edit Keras Model"),
       caption: trans.__("Open the model of a variable in a tab"),
-      describedBy: {
-        args: {
-          type: "object",
-          properties: {
-            kernel: text("The id of the kernel"),
-            variable: text("The variable that holds a model or an editor"),
-            path: text("The notebook that the tab is put beside"),
-            resumed: { type: "boolean", description: "Whether the tab was there before" },
-          },
-          required: ["kernel", "variable"],
-        },
+      namespace: "kerasedit-editors",
+      properties: {
+        kernel: { type: "string", description: "The id of the kernel" },
+        variable: { type: "string", description: "The variable that holds a model or an editor" },
+        path: { type: "string", description: "The notebook that the tab is put beside" },
+        resumed: { type: "boolean", description: "Whether the tab was there before" },
       },
-      execute: (given) => {
-        const args = readArgs(given);
-        const open = tracker.find(({ content }) => content.shows(args));
-        const tab = open ?? new EditorTab(args, app.serviceManager, trans);
-        if (!open) {
-          void tracker.add(tab);
-          app.shell.add(tab, "main", beside(app, args.path));
-        }
-        app.shell.activateById(tab.id);
-        return tab;
+      required: ["kernel", "variable"],
+      read,
+      key: ({ kernel, variable }) => `${kernel}:${variable}`,
+      make: (args) => {
+        const { variable, path } = args;
+        const caption = path === undefined ? variable : trans.__("%1 of %2", variable, path);
+        return new ModelTab(new EditorContent(args, app.serviceManager, trans), variable, caption);
       },
-    });
-    void restorer?.restore(tracker, {
-      command: EDIT,
-      args: ({ content }) => ({ ...content.args, resumed: true }),
-      name: ({ content: { args } }) => `${args.kernel}:${args.variable}`,
+      place: ({ path }) => beside(app, path),
     });
   },
 };
 
-function readArgs({ kernel, variable, path, resumed }: ReadonlyPartialJSONObject): EditorArgs {
+function read({ kernel, variable, path, resumed }: ReadonlyPartialJSONObject): EditorArgs {
   if (typeof kernel !== "string" || typeof variable !== "string") throw new Error("A kernel and a variable are needed.");
   return { kernel, variable, ...(typeof path === "string" && { path }), resumed: resumed === true };
 }
 
 /** Right of a notebook, where there is one. */
-function beside(app: JupyterFrontEnd, path: string | undefined) {
+function beside(app: JupyterFrontEnd, path: string | undefined): DocumentRegistry.IOpenOptions {
   for (const widget of app.shell.widgets("main")) {
     const { context } = widget as { context?: { path: string } };
-    if (path !== undefined && context?.path === path) return { mode: "split-right", ref: widget.id } as const;
+    if (path !== undefined && context?.path === path) return { mode: "split-right", ref: widget.id };
   }
   return {};
 }

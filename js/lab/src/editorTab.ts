@@ -1,11 +1,9 @@
 // The model of a variable, edited in a tab of its own.
-import { MainAreaWidget } from "@jupyterlab/apputils";
 import type { Kernel, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { h } from "preact";
 import { ask, inWords, KernelProblem } from "./ask";
 import { EditorView } from "./EditorView";
-import { modelIcon } from "./icon";
 import { connect, KernelHost } from "./kernelHost";
 import { TabContent } from "./tabContent";
 
@@ -20,20 +18,8 @@ export interface EditorArgs {
   resumed?: boolean;
 }
 
-export class EditorTab extends MainAreaWidget<EditorContent> {
-  constructor(args: EditorArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
-    super({ content: new EditorContent(args, services, trans) });
-    const { variable, path } = args;
-    this.title.label = variable;
-    this.title.caption = path === undefined ? variable : trans.__("%1 of %2", variable, path);
-    this.title.icon = modelIcon;
-    this.title.closable = true;
-    this.toolbar.hide();
-  }
-}
-
 export class EditorContent extends TabContent {
-  readonly #args: EditorArgs;
+  readonly args: EditorArgs;
   readonly #services: ServiceManager.IManager;
   private readonly _trans: TranslationBundle;
   #editor: KernelHost | null = null;
@@ -42,17 +28,8 @@ export class EditorContent extends TabContent {
     super();
     this.#services = services;
     this._trans = trans;
-    this.#args = args;
+    this.args = args;
     void this.#begin(args.resumed ?? false);
-  }
-
-  /** What the tab is, to be kept with the layout. */
-  get args(): EditorArgs {
-    return this.#args;
-  }
-
-  shows({ kernel, variable }: EditorArgs): boolean {
-    return this.#args.kernel === kernel && this.#args.variable === variable;
   }
 
   override dispose(): void {
@@ -66,22 +43,22 @@ export class EditorContent extends TabContent {
   async #begin(resumes: boolean): Promise<void> {
     await this.#editor?.close(false);
     this.#editor = null;
-    this.say(this._trans.__("Waiting for the kernel …"));
+    this.say(this._trans.__("Waiting for the kernel, until nothing else runs there …"));
     let kernel: Kernel.IKernelConnection | null = null;
     try {
-      kernel = await connect(this.#services.kernels, this.#args.kernel);
+      kernel = await connect(this.#services.kernels, this.args.kernel);
       const host = await this.#attach(kernel, resumes);
       if (this.isDisposed) await host.close(true);
       else this.#edit(host);
     } catch (problem) {
       const text = inWords(problem as Error, kernel?.name ?? "", this._trans);
       kernel?.dispose();
-      if (!this.isDisposed) this.say(text, this._trans.__("Open '%1' Again", this.#args.variable), () => void this.#begin(false));
+      if (!this.isDisposed) this.say(text, this._trans.__("Open '%1' Again", this.args.variable), () => void this.#begin(false));
     }
   }
 
   async #attach(kernel: Kernel.IKernelConnection, resumes: boolean): Promise<KernelHost> {
-    const { variable } = this.#args;
+    const { variable } = this.args;
     // The name may only have signs that those of comms have.
     const tab = `variable-${encodeURIComponent(variable)}`;
     const isOurs = (other: string) => other === tab;
@@ -97,7 +74,7 @@ export class EditorContent extends TabContent {
   #edit(host: KernelHost): void {
     this.#editor = host;
     const lost = this._trans.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
-    const label = this._trans.__("Open '%1' Again", this.#args.variable);
+    const label = this._trans.__("Open '%1' Again", this.args.variable);
     this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#begin(false) }));
   }
 }

@@ -108,6 +108,6 @@ export class FileContent extends TabContent {
     host.saveFile = this.#save;
     const lost = this._trans.__("The kernel of this tab has ended, and what was not saved is gone with it.");
     const label = this._trans.__("Show the File");
-    this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#document.giveUp() }));
+    this.present(host, (store) => h(EditorView, { store, lost, label, busy: this.#document.busy, onClick: () => void this.#document.giveUp() }));
   }
 }

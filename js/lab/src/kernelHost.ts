@@ -71,6 +71,7 @@ export class KernelHost extends PageHost {
     kernel.iopubMessage.connect(this.#hear);
     kernel.statusChanged.connect(this.#look);
     kernel.disposed.connect(this.#lose);
+    addEventListener("pagehide", this.#forsake);
   }
 
   override set<K extends keyof Traits>(name: K, value: Traits[K]): void {
@@ -91,6 +92,7 @@ export class KernelHost extends PageHost {
 
   /** Leaves the kernel. What is edited there stays, unless the tab ends. */
   async close(ends: boolean): Promise<void> {
+    removeEventListener("pagehide", this.#forsake);
     this.kernel.iopubMessage.disconnect(this.#hear);
     this.kernel.statusChanged.disconnect(this.#look);
     this.kernel.disposed.disconnect(this.#lose);
@@ -105,6 +107,11 @@ export class KernelHost extends PageHost {
     }
     this.kernel.dispose();
   }
+
+  /** The page ends, and the subshell with it; the editor waits for the next. */
+  #forsake = ({ persisted }: PageTransitionEvent): void => {
+    if (!persisted && this.comm_live) deleteSubshell(this.kernel, this.#subshell).catch(() => undefined);
+  };
 
   #post(data: object): void {
     this.#message("comm_msg", data);

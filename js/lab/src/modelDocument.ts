@@ -51,9 +51,11 @@ export class ModelDocument {
 
   /** What edits the file; null while it is only looked at. */
   readonly editor = signal<KernelHost | null>(null);
-  /** What is being done until it can be edited. */
+  /** What is being done until it can be edited, or is saved. */
   readonly busy = signal<string | null>(null);
   readonly problem = signal<EditProblem | null>(null);
+  /** Whether the file may be written, as far as the server knows. */
+  readonly writable = signal(true);
 
   readonly #context: DocumentRegistry.Context;
   readonly #services: ServiceManager.IManager;
@@ -86,6 +88,9 @@ export class ModelDocument {
     context.createCheckpoint = async () => (this.editor.value ? checkpoint() : NO_CHECKPOINT);
     // A model is saved when somebody asks for it, not every two minutes, and not copied when it is opened.
     Object.defineProperty(context, "canSave", { value: false });
+    const look = () => (this.writable.value = context.contentsModel?.writable ?? true);
+    void context.ready.then(look);
+    context.fileChanged.connect(look);
     void this.#resume();
   }
 
@@ -284,7 +289,10 @@ export class ModelDocument {
   async #save(): Promise<void> {
     await this.#context.ready;
     const host = this.editor.value;
-    if (host) await this.#write(host, this.#context.localPath, false);
+    if (!host) return;
+    await this.#write(host, this.#context.localPath);
+    await this.#look();
+    this.#announce();
   }
 
   async #saveAs(): Promise<boolean> {
@@ -311,10 +319,11 @@ export class ModelDocument {
       await showErrorMessage(this._trans.__("Not saved"), this._trans.__("'%1' is open in another tab. Close that first.", path));
       return false;
     }
-    await this.#write(host, path, false);
+    await this.#write(host, path);
     // The session's new path is the document's, as when a file is renamed.
     await sessionContext.session?.setPath(path);
     await this.#look();
+    this.#announce();
     return true;
   }
 
@@ -332,19 +341,28 @@ export class ModelDocument {
   }
 
   /** Has the kernel write the file; asks where it is no longer the one that was read. */
-  async #write(host: KernelHost, path: string, overwrite: boolean): Promise<void> {
+  async #write(host: KernelHost, path: string): Promise<void> {
+    const saving = this._trans.__("Saving the model …");
     this.#tell("started");
+    this.busy.value = saving;
     try {
       const place = await this.reader.at(path).place();
-      const notes = await ask<string[]>(host.kernel, "save_file", { tab: host.tab, path: place.path, overwrite });
-      if (notes.length > 0) void showDialog({ title: this._trans.__("The model was saved"), body: notes.join("\n"), buttons: [Dialog.okButton()] });
+      const write = (overwrite: boolean) => ask<string[]>(host.kernel, "save_file", { tab: host.tab, path: place.path, overwrite });
+      const notes = await write(false).catch(async (problem: unknown) => {
+        if (!(problem instanceof KernelProblem && problem.type === "FileChanged")) throw problem;
+        this.busy.value = null;
+        if (!(await this.#mayOverwrite(path))) return this.#revert();
+        this.busy.value = saving;
+        return write(true);
+      });
+      if (notes?.length) void showDialog({ title: this._trans.__("The model was saved"), body: notes.join("\n"), buttons: [Dialog.okButton()] });
+      this.#tell("completed");
     } catch (problem) {
       this.#tell("failed");
-      if (problem instanceof KernelProblem && problem.type === "FileChanged") return this.#askOverwrite(host, path);
       await this.#fail(this._trans.__("The model was not saved"), problem);
+    } finally {
+      this.busy.value = null;
     }
-    if (path === this.#context.localPath) await this.#look();
-    this.#tell("completed");
   }
 
   /** Lets JupyterLab know how saving goes, by a signal that is the context's own. */
@@ -353,7 +371,15 @@ export class ModelDocument {
     if (saveState instanceof Signal) saveState.emit(state);
   }
 
-  async #askOverwrite(host: KernelHost, path: string): Promise<void> {
+  /** The file browser and others of the page hear of it as of what JupyterLab itself saves. */
+  #announce(): void {
+    const { fileChanged } = this.#services.contents;
+    const { contentsModel } = this.#context;
+    if (fileChanged instanceof Signal) fileChanged.emit({ type: "save", oldValue: null, newValue: contentsModel });
+  }
+
+  /** Asks about a file that is another than was read: whether to replace it, or else to read it again. */
+  async #mayOverwrite(path: string): Promise<boolean> {
     const own = path === this.#context.localPath;
     const { button } = await showDialog({
       title: own ? this._trans.__("File Changed") : this._trans.__("File Overwrite?"),
@@ -370,9 +396,8 @@ export class ModelDocument {
       ],
       defaultButton: 0,
     });
-    if (button.actions.includes("overwrite")) return this.#write(host, path, true);
-    if (button.actions.includes("revert")) return this.#revert();
-    throw new Cancelled();
+    if (!button.accept) throw new Cancelled();
+    return button.actions.includes("overwrite");
   }
 
   /** Says what went wrong. Whoever wanted it hears only that it was not done. */

@@ -60,6 +60,6 @@ export class TabContent extends Widget {
     const list = this.node.querySelector(".ke-window");
     if (!list || !this.store || this.node.clientHeight === 0) return;
     const above = list.getBoundingClientRect().top - this.node.getBoundingClientRect().top + this.node.scrollTop;
-    this.store.room.value = Math.max(200, Math.floor(this.node.clientHeight - above - 48));
+    this.store.room.value = Math.max(120, Math.floor(this.node.clientHeight - above - 48));
   }
 }

@@ -92,16 +92,17 @@ describe("FileHost", () => {
 
 describe("what a file says of itself", () => {
   it("is told in a line", () => {
-    expect(inWords(FACTS, trans)).toBe(".keras, Keras 3.15.1, saved 2026-11-21@23:50:22, compiled with Adam");
+    expect(inWords(FACTS, trans)).toBe(".keras, Keras 3.15.1, saved 2026-11-21 23:50, compiled with Adam");
     expect(inWords({ ...FACTS, keras_version: null, date_saved: null, compiled: false, optimizer: null }, trans)).toBe(
       ".keras, not compiled",
     );
   });
 
   it("has notices of code and of classes", () => {
-    expect(notices(FACTS, trans)).toEqual([]);
+    expect(notices(FACTS, true, trans)).toEqual([]);
+    expect(notices(FACTS, false, trans)).toEqual([expect.stringContaining("may not be written")]);
     const many = Array.from({ length: 8 }, (_, n) => `code${n}`);
-    const [note, classes, code] = notices({ ...FACTS, notes: ["A note."], custom: ["Mine"], unsafe: many }, trans);
+    const [note, classes, code] = notices({ ...FACTS, notes: ["A note."], custom: ["Mine"], unsafe: many }, true, trans);
     expect(note).toBe("A note.");
     expect(classes).toContain("Mine");
     expect(code).toContain("code0, code1, code2, code3, code4, code5 and 2 more");
