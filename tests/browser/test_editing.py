@@ -102,10 +102,19 @@ def test_a_file_is_edited_saved_and_undone_to_clean(lab: Lab, folder: Path) -> N
     expect_dirty(lab, "m.keras")
 
     before = file.stat().st_ino
+    heard = lab.page.evaluate_handle(
+        """() => {
+            const told = [];
+            const { contents } = window.jupyterapp.serviceManager;
+            contents.fileChanged.connect((_, { type, newValue }) => told.push([type, newValue.path]));
+            return told;
+        }"""
+    )
     row(shown, "head").click(position={"x": 400, "y": 10})
     lab.page.keyboard.press("Control+s")
     expect_dirty(lab, "m.keras", 0)
     assert file.stat().st_ino != before, "written beside, and renamed"
+    assert heard.json_value() == [["save", "m.keras"]], "the file browser looks anew"
     expect_equal(file, expected)
     expect(row(shown, "block2_relu")).to_have_count(0)
     button(shown, "Undo").click()
@@ -132,6 +141,8 @@ def test_a_file_that_changed_on_disk_is_asked_about(lab: Lab, folder: Path) -> N
     models.nested().save(file)
     theirs = file.read_bytes()
     button(shown, "Save").click()
+    dialog(lab, "has changed on disk")
+    expect(lab.page.locator("#jp-main-statusbar")).not_to_contain_text("Saving failed")
     answer(lab, "has changed on disk", "Cancel")
     assert file.read_bytes() == theirs
     expect_dirty(lab, "m.keras")
@@ -151,7 +162,6 @@ def test_a_file_that_changed_on_disk_is_asked_about(lab: Lab, folder: Path) -> N
     assert file.read_bytes() == theirs
 
 
-@pytest.mark.slow
 def test_code_in_a_file_is_asked_about(lab: Lab, folder: Path) -> None:
     keras.Sequential(
         [keras.Input((3,)), layers.Lambda(lambda x: x * 2, name="code"), layers.Dense(2)]
@@ -170,7 +180,6 @@ def test_code_in_a_file_is_asked_about(lab: Lab, folder: Path) -> None:
     expect(row(editor(lab), "code")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_a_file_that_keras_cannot_compile_is_asked_about(lab: Lab, folder: Path) -> None:
     """The loss of an `.h5` file is given by name."""
     file, model = folder / "m.h5", models.cnn()
@@ -186,7 +195,6 @@ def test_a_file_that_keras_cannot_compile_is_asked_about(lab: Lab, folder: Path)
     expect_equal(file, kerasedit.Editor(model).remove("block2_relu").model)
 
 
-@pytest.mark.slow
 def test_a_class_that_the_kernel_does_not_know(lab: Lab, folder: Path) -> None:
     keras.Sequential([keras.Input((3,)), models.Scale(name="own")]).save(folder / "own.keras")
     double_click(lab, "own.keras")
@@ -199,7 +207,6 @@ def test_a_class_that_the_kernel_does_not_know(lab: Lab, folder: Path) -> None:
     expect(shown.get_by_role("alert")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_a_kernel_without_kerasedit(lab: Lab, folder: Path, tmp_path: Path) -> None:
     """Another one can be chosen."""
     models.cnn().save(folder / "m.keras")
@@ -288,7 +295,6 @@ def test_two_pages_on_one_file(lab: Lab, folder: Path) -> None:
     assert kernels(lab) == []
 
 
-@pytest.mark.slow
 def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:
     file = folder / "m.keras"
     models.cnn().save(file)
@@ -311,7 +317,6 @@ def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:
     assert not {"block2_relu", "block3_relu"} & set(layers_left)
 
 
-@pytest.mark.slow
 def test_closing_a_dirty_tab_asks(lab: Lab, folder: Path) -> None:
     models.cnn().save(folder / "m.keras")
     shown = edit_file(lab, "m.keras")
@@ -329,7 +334,6 @@ def test_closing_a_dirty_tab_asks(lab: Lab, folder: Path) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_two_views_of_a_file_are_one_document(lab: Lab, folder: Path) -> None:
     models.cnn().save(folder / "m.keras")
     shown = edit_file(lab, "m.keras")
@@ -346,7 +350,6 @@ def test_two_views_of_a_file_are_one_document(lab: Lab, folder: Path) -> None:
     expect_dirty(lab, "m.keras", 0)
 
 
-@pytest.mark.slow
 def test_a_kernel_that_is_shut_down(lab: Lab, folder: Path) -> None:
     """The last state stays to be read; then the file is shown again, and can be edited anew."""
     models.cnn().save(folder / "m.keras")
@@ -365,7 +368,6 @@ def test_a_kernel_that_is_shut_down(lab: Lab, folder: Path) -> None:
     expect_dirty(lab, "m.keras")
 
 
-@pytest.mark.slow
 def test_axe_finds_nothing(lab: Lab, folder: Path) -> None:
     models.cnn().save(folder / "m.keras")
     edit_file(lab, "m.keras")
@@ -430,6 +432,13 @@ def kernel_id(lab: Lab) -> str:
     )
 
 
+# How many threads the notebook's kernel has beside its own.
+SUBSHELLS = """async () => {
+    const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+    return (await kernel.requestListSubshell({}).done).content.subshell_id.length;
+}"""
+
+
 def edit_variable(lab: Lab, variable: str = "model") -> Locator:
     lab.execute("kerasedit:edit", kernel=kernel_id(lab), variable=variable, path="test.ipynb")
     return editor(lab)
@@ -480,7 +489,6 @@ def test_an_editor_is_shown_live_while_a_cell_runs(lab: Lab) -> None:
     assert lab.output_text() == "frozen"
 
 
-@pytest.mark.slow
 def test_the_panel_of_models_opens_a_tab(lab: Lab) -> None:
     """And knows of the edits that are made there."""
     lab.new_notebook()
@@ -496,7 +504,6 @@ def test_the_panel_of_models_opens_a_tab(lab: Lab) -> None:
     expect(row(panel, "cnn_edited")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     lab.new_notebook()
     python(lab, SET_UP)
@@ -517,10 +524,11 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     expect(button(shown, "Undo")).to_have_attribute("aria-disabled", "false")
     to_notebook(lab)
     lab.kernel_idle()
+    # That of the earlier page ends with it.
+    lab.page.wait_for_function(f"async () => await ({SUBSHELLS})() === 1")
     assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "1"
 
 
-@pytest.mark.slow
 def test_a_kernel_that_is_restarted(lab: Lab) -> None:
     lab.new_notebook()
     python(lab, SET_UP)

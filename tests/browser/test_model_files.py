@@ -47,7 +47,7 @@ def asked(lab: Lab) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("suffix", [".keras", pytest.param(".h5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_a_double_click_shows_the_layers(lab: Lab, folder: Path, suffix: str) -> None:
     models.nested().save(folder / f"nested{suffix}")
     urls, contents = asked(lab), []
@@ -74,7 +74,6 @@ def test_a_double_click_shows_the_layers(lab: Lab, folder: Path, suffix: str) ->
     lab.screenshots(f"model-file{suffix.replace('.', '-')}")
 
 
-@pytest.mark.slow
 def test_the_tab_is_there_again_after_a_reload(lab: Lab, folder: Path) -> None:
     models.cnn().save(folder / "cnn.keras")
     double_click(lab, "cnn.keras")
@@ -122,7 +121,6 @@ def test_what_a_file_holds_is_text_and_code_is_told_of(lab: Lab, folder: Path) -
     assert lab.page.evaluate("window.evil") is None
 
 
-@pytest.mark.slow
 def test_axe_finds_nothing(lab: Lab, folder: Path) -> None:
     models.nested().save(folder / "m.keras")
     double_click(lab, "m.keras")

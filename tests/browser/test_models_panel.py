@@ -382,7 +382,6 @@ def test_settings_hold_at_once(lab: Lab) -> None:
     expect(lab.page.locator("body")).to_have_attribute("data-ke-families", "default")
 
 
-@pytest.mark.slow
 def test_without_live_updates_it_is_asked_by_hand(lab: Lab) -> None:
     setting(lab, "live").uncheck()
     lab.new_notebook()
@@ -408,7 +407,6 @@ ed.model.fit(np.ones((64, 4)), np.ones((64, 1)), epochs=1000, verbose=0,
 """
 
 
-@pytest.mark.slow
 def test_a_training_that_is_watched_is_a_busy_kernel(lab: Lab) -> None:
     """Though JupyterLab takes it for idle each time that the widget has said something."""
     questions = Questions(lab)
@@ -435,7 +433,6 @@ def test_a_training_that_is_watched_is_a_busy_kernel(lab: Lab) -> None:
     expect(row(shown, "model")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_a_console_and_a_reload(lab: Lab) -> None:
     lab.execute("console:create", kernelPreference={"name": "python3"})
     shown = panel(lab)

@@ -292,6 +292,12 @@ def test_a_model_at_a_glance(notebook: dict[str, Any], edited: bool) -> None:
     assert told["loss"] == "mean_squared_error"
 
 
+def test_an_input_is_told_by_its_layers_name(notebook: dict[str, Any]) -> None:
+    notebook["it"] = model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    [told] = ask("tell_model", variable="it", number=number("it"))["inputs"]
+    assert told[0].startswith("input_layer") and model.inputs[0].name != told[0]
+
+
 @pytest.mark.parametrize(
     ("loss", "told"),
     [
@@ -342,6 +348,9 @@ def test_handing_back(notebook: dict[str, Any]) -> None:
     assert notebook["taken"] == 3
     reply = ask("hand_back", variable="ed", number=number("ed"), name="model", overwrite=True)
     assert reply["ok"] == {"name": "model"}
+    ed.unfreeze("head")
+    proposed = {row["variable"]: row["proposed"] for row in ask("tell_models")["models"]}
+    assert proposed["ed"] == "model", "as in the editor's own view"
 
 
 # -- without Keras ---------------------------------------------------------------------------------

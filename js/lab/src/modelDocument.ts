@@ -112,7 +112,6 @@ export class ModelDocument {
       if (!(await this.#join(id))) this.#take(await this.#load(await connect(this.#services.kernels, id)));
     } catch (problem) {
       this.problem.value = this.#explain(problem);
-      this.busy.value = null;
       await this.#context.sessionContext.shutdown().catch(() => undefined);
     } finally {
       this.busy.value = null;
