@@ -348,6 +348,13 @@ class Lab:
             timeout=timeout,
         )
 
+    def wait_until(self, predicate: str, argument: Any = None) -> None:
+        """Waits for a function of the page that answers later; playwright takes a promise for a yes."""
+        deadline = time.monotonic() + WAIT / 1000
+        while not self.page.evaluate(predicate, argument):
+            assert time.monotonic() < deadline, f"It did not come true: {predicate}"
+            self.page.wait_for_timeout(100)
+
     def interrupt(self) -> None:
         """The stop button."""
         self.execute("notebook:interrupt-kernel")

@@ -125,7 +125,7 @@ def test_a_file_is_edited_saved_and_undone_to_clean(lab: Lab, folder: Path) -> N
 
     title(lab, "m.keras").locator(".lm-TabBar-tabCloseIcon").click()
     expect(title(lab, "m.keras")).to_have_count(0)
-    lab.page.wait_for_function(
+    lab.wait_until(
         "async () => { const { kernels } = window.jupyterapp.serviceManager;"
         " await kernels.refreshRunning(); return [...kernels.running()].length === 0; }"
     )
@@ -511,12 +511,12 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     remove(shown, "block2_relu")
     lab.execute("docmanager:save-all")
     kernel = kernels(lab)[0]
-    lab.page.wait_for_function(
+    lab.wait_until(
         """async tab => {
             const { data } = await window.jupyterapp.serviceManager.workspaces.fetch("default");
             return tab in data && JSON.stringify(data["layout-restorer:data"]).includes(tab);
         }""",
-        arg=f"kerasedit-editors:{kernel}:model",
+        f"kerasedit-editors:{kernel}:model",
     )
     lab.reload()
     shown = editor(lab)
@@ -525,7 +525,7 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     to_notebook(lab)
     lab.kernel_idle()
     # That of the earlier page ends with it.
-    lab.page.wait_for_function(f"async () => await ({SUBSHELLS})() === 1")
+    lab.wait_until(f"async () => await ({SUBSHELLS})() === 1")
     assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "1"
 
 
