@@ -19,7 +19,7 @@ REPEAT = 5
 UNITS, LAYERS = 8192, 8  # 2 GB
 
 
-def large(folder: Path) -> Path:
+def large(folder: Path, layers: int = LAYERS) -> Path:
     """A chain of dense layers as Keras saves it, with weights that nobody has written."""
     inputs = {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, UNITS]}}
     dense = [
@@ -28,7 +28,7 @@ def large(folder: Path) -> Path:
             "class_name": "Dense",
             "config": {"name": f"d{n}", "units": UNITS, "dtype": "float32"},
         }
-        for n in range(LAYERS)
+        for n in range(layers)
     ]
     config = {"class_name": "Sequential", "config": {"name": "large", "layers": [inputs, *dense]}}
     weights, file = folder / "weights.h5", folder / "large.keras"
@@ -37,7 +37,7 @@ def large(folder: Path) -> Path:
         plist.set_alloc_time(h5d.ALLOC_TIME_EARLY)
         plist.set_fill_time(h5d.FILL_TIME_NEVER)
         space = h5s.create_simple((UNITS, UNITS))
-        for n in range(LAYERS):
+        for n in range(layers):
             group = out.create_group(f"layers/dense_{n}/vars" if n else "layers/dense/vars")
             h5d.create(group.id, b"0", h5t.IEEE_F32LE, space, plist)
     with zipfile.ZipFile(file, "w") as archive:

@@ -11,6 +11,7 @@ import pytest
 from keras import layers
 from playwright.sync_api import Browser, Locator, expect
 
+from benchmarks.bench_files import large
 from tests import models
 
 from .lab import Jupyter, Lab, install_jupyterlab, jupyter_server, open_lab
@@ -93,6 +94,18 @@ def test_a_file_that_is_none_says_so_and_may_be_mended(lab: Lab, folder: Path) -
     models.cnn().save(file)
     alert.get_by_role("button", name="Try again").click()
     expect(row(view(lab), "head")).to_be_visible()
+    file.write_bytes(file.read_bytes()[:-3000])
+    button(view(lab), "Reload file").click()
+    expect(alert).to_contain_text("The end of the file is missing")
+    assert lab.jupyter.request("GET", "status"), "the server is unharmed"
+
+
+def test_a_huge_file_is_shown_as_any_other(lab: Lab, folder: Path) -> None:
+    large(folder, layers=2)
+    double_click(lab, "large.keras")
+    shown = view(lab)
+    expect(shown.get_by_role("status", name="Model totals")).to_contain_text("512 MiB")
+    expect(shown.get_by_role("img", name="Weights of d0:")).to_be_visible()
 
 
 def test_what_a_file_holds_is_text_and_code_is_told_of(lab: Lab, folder: Path) -> None:
