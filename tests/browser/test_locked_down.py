@@ -40,17 +40,16 @@ BASE_URL = "/user/ada%20lovelace@example.org"
 ANYWAY = "-dac_override,-dac_read_search,-fowner"
 UNPRIVILEGED = ["setpriv", f"--bounding-set={ANYWAY}"] if os.geteuid() == 0 else []
 
+# Where Jupyter, Keras and Matplotlib write.
+JUPYTERS = {"runtime", "ipython", "lab-settings", "lab-workspaces", ".ipynb_checkpoints"}
+OTHERS = {*JUPYTERS, ".keras", ".config", ".cache"}
+
 BUILD = """
 from tests import models
 import kerasedit
 model = models.cnn()
 ed = kerasedit.Editor(model).freeze("head")
 """
-
-
-# Where Jupyter, Keras and Matplotlib write.
-JUPYTERS = {"runtime", "ipython", "lab-settings", "lab-workspaces", ".ipynb_checkpoints"}
-OTHERS = {*JUPYTERS, ".keras", ".config", ".cache"}
 
 
 def policy(scripts: str) -> str:
@@ -124,7 +123,7 @@ def lab(locked: Jupyter, browser: Browser) -> Iterator[Lab]:
         yield opened
 
 
-def test_a_file(lab: Watched, folder: Path) -> None:
+def test_a_file_is_looked_at_and_edited(lab: Watched, folder: Path) -> None:
     file = folder / "m.keras"
     models.cnn().save(file)
     expected = kerasedit.Editor(file).remove("block2_relu").model
@@ -156,7 +155,7 @@ def written(jupyter: Jupyter) -> set[Path]:
     }
 
 
-def test_models_of_a_kernel(lab: Watched) -> None:
+def test_models_of_a_kernel_are_listed_compared_and_edited(lab: Watched) -> None:
     lab.new_notebook()
     python(lab, BUILD)
     shown = panel(lab)
@@ -220,7 +219,7 @@ def shared(folder: Path) -> Iterator[Path]:
     shutil.rmtree(place)
 
 
-def test_a_file_that_may_not_be_written(lab: Lab, folder: Path, shared: Path) -> None:
+def test_a_file_that_may_not_be_written(lab: Watched, folder: Path, shared: Path) -> None:
     lab.new_notebook()
     assert python(lab, TRY) == "refused\nrefused", "nothing is proved where all may be written"
     before = {path: path.read_bytes() for path in shared.iterdir()}
@@ -255,3 +254,4 @@ def test_a_file_that_may_not_be_written(lab: Lab, folder: Path, shared: Path) ->
     left = {layer.name for layer in keras.saving.load_model(folder / "free.keras").layers}
     assert not {"block2_relu", "block3_relu"} & left
     assert {path: path.read_bytes() for path in shared.iterdir()} == before
+    lab.expect_allowed()
