@@ -168,7 +168,12 @@ def install_jupyterlab(version: str) -> Path:
 
 @contextmanager
 def jupyter_server(
-    home: Path, root: Path, lab: Path | None = None, options: Sequence[str] = ()
+    home: Path,
+    root: Path,
+    lab: Path | None = None,
+    options: Sequence[str] = (),
+    base_url: str = "",
+    under: Sequence[str] = (),
 ) -> Iterator[Jupyter]:
     """JupyterLab on the loopback interface, with the Python that runs this as its kernel.
 
@@ -177,18 +182,21 @@ def jupyter_server(
         root: the folder of its notebooks.
         lab: where to take JupyterLab from; None: the installed one.
         options: more of the command line.
+        base_url: what goes before all of the server's paths, such as "/user/ada".
+        under: a command that starts the server's own, with other rights for example.
     """
     port = free_port()
-    server = Jupyter(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, home)
+    server = Jupyter(f"http://127.0.0.1:{port}{base_url}", secrets.token_hex(16), root, home)
     # Several may run at a time.
     log = ARTIFACTS / f"{'jupyterlab' if lab is None else lab.name}-{port}.log"
     command = [
-        *(sys.executable, "-m", "jupyterlab"),
+        *(*under, sys.executable, "-m", "jupyterlab"),
         "--no-browser",
         "--allow-root",
         "--ip=127.0.0.1",
         f"--port={port}",
         "--ServerApp.port_retries=0",
+        f"--ServerApp.base_url={base_url}/",
         f"--ServerApp.root_dir={root}",
         f"--IdentityProvider.token={server.token}",
         "--LabApp.expose_app_in_browser=True",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import re
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -80,3 +82,33 @@ def test_jupyter_finds_the_extension_of_the_wheel(wheel: Path, tmp_path: Path) -
     told = listed("jupyter_server.extension.serverextension")
     assert re.search(r"kerasedit\.lab +enabled", told)
     assert re.search(r"kerasedit\.lab +.*OK", told)
+
+
+def test_uninstalling_leaves_nothing(wheel: Path, tmp_path: Path) -> None:
+    """Of an environment in which it was imported, too."""
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    # JupyterLab has made these. What is empty in the end, pip would leave.
+    extensions = environment / "share" / "jupyter" / "labextensions"
+    servers = environment / "etc" / "jupyter" / "jupyter_server_config.d"
+    for folder in (extensions, servers):
+        folder.mkdir(parents=True)
+
+    def files() -> set[Path]:
+        return {*environment.rglob("*")}
+
+    def pip(*command: str | Path) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "--python", environment, *command],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    before = files()
+    pip("install", "--no-index", "--no-deps", "--no-compile", wheel)
+    [package] = environment.rglob("kerasedit/__init__.py")
+    assert (extensions / "kerasedit" / "package.json").is_file()
+    assert (servers / "kerasedit.json").is_file()
+    assert compileall.compile_dir(package.parent, quiet=1)  # as importing does
+    pip("uninstall", "--yes", "kerasedit")
+    assert files() - before == set()
