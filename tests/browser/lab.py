@@ -288,7 +288,11 @@ class Lab:
 
     def _restored(self) -> None:
         self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=WAIT)
-        self.page.evaluate("() => window.jupyterapp.restored")
+        self.page.evaluate(
+            """wait => Promise.race([window.jupyterapp.restored, new Promise((_, late) =>
+                setTimeout(() => late(new Error("JupyterLab did not come up")), wait))])""",
+            WAIT,
+        )
         self._no_splash()
 
     def _no_splash(self) -> None:

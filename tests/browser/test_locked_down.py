@@ -227,8 +227,11 @@ def test_a_file_that_may_not_be_written(lab: Watched, folder: Path, shared: Path
     # Where JupyterLab sees that it may not be written, and where only its folder may not.
     for name, said in ("locked.keras", "Document is read-only"), ("m.keras", "Permission denied."):
         lab.execute("docmanager:open", path=f"shared/{name}")
-        expect(view(lab).get_by_role("img", name="Weights of head: mean")).to_be_visible()
-        button(view(lab), "Edit").click()
+        shown = view(lab)
+        expect(shown.get_by_role("img", name="Weights of head: mean")).to_be_visible()
+        warned = shown.get_by_text("This file may not be written.")
+        expect(warned).to_have_count(1 if name == "locked.keras" else 0)
+        button(shown, "Edit").click()
         shown = editor(lab, ".ke-file")
         remove(shown, "block2_relu")
         expect_dirty(lab, name)

@@ -58,6 +58,23 @@ def test_every_layer_of_both_is_told_once_in_order(namespace: dict[str, Any]) ->
     assert total == sum(number for _, number in told["found"])
 
 
+def test_what_differs_of_the_models_as_a_whole(namespace: dict[str, Any]) -> None:
+    x = keras.Input((4,), name="x")
+    one, two = (layers.Dense(2, name=name)(x) for name in ("one", "two"))
+    namespace.update(a=keras.Model(x, [one, two]), b=keras.Model(x, [two, one]))
+    assert compared()["whole"] == ["puts out two, one; was one, two"]
+
+
+def test_an_editor_knows_its_source_by_more_than_names(namespace: dict[str, Any]) -> None:
+    chain = [keras.Input((4,)), *(layers.Dense(4, name=name) for name in "abc")]
+    model = namespace["a"] = keras.Sequential(chain)
+    ed = namespace["b"] = Editor(model)
+    ed.rename("a", "other").rename("b", "a").rename("other", "b")
+    told = compared()
+    assert ("a", "b") in paths(told) and ("b", "a") in paths(told)
+    assert told["found"] == [["Layers", 2]], "names were exchanged, and nothing else"
+
+
 def test_what_stands_elsewhere_has_a_line_on_each_side(namespace: dict[str, Any]) -> None:
     chain = [keras.Input((4,)), *(layers.ReLU(name=f"r{n}") for n in range(5))]
     namespace["a"] = keras.Sequential(chain)

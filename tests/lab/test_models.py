@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import keras
@@ -84,6 +85,14 @@ def test_a_number_stays_with_its_model() -> None:
     first = rows(m=model)["m"]["number"]
     assert rows(m=model, n=models.chain())["m"]["number"] == first
     assert rows(m=models.cnn())["m"]["number"] != first
+
+
+def test_a_number_is_not_given_to_what_comes_to_the_same_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone, model = models.cnn(), models.cnn()
+    monkeypatch.setattr(lab, "_numbers", {id(model): (weakref.ref(gone), -1)})
+    assert rows(model=model)["model"]["number"] > 0
 
 
 def test_what_cannot_be_edited_yet() -> None:
@@ -359,6 +368,7 @@ def test_handing_back(notebook: dict[str, Any]) -> None:
 def test_no_keras_is_imported() -> None:
     check = """
 import sys
+import weakref
 from kerasedit.lab.kernel import PROBLEM, answer
 assert answer("tell_models").told == {"models": [], "more": 0}
 assert not {"keras", "numpy", "IPython"} & set(sys.modules), sorted(sys.modules)

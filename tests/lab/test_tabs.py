@@ -161,10 +161,12 @@ def test_an_editor_is_shown_itself_and_goes_on_without_the_tab(kernel: Kernel) -
 
 def test_a_closed_tab_is_gone(kernel: Kernel) -> None:
     ask(kernel, "open_variable", tab=TAB, variable="model")
-    kernel.run(f"editor = weakref.ref(tabs._tabs['{TAB}'].editor)")
+    kernel.run(f"held = tabs._tabs['{TAB}'].editor; editor = weakref.ref(held)")
+    edit(kernel, 0, edit="remove", target="block1_relu")
     close(kernel)
     assert kernel.value("list(tabs._tabs)") == []
-    kernel.run("gc.collect()")
+    assert kernel.value("held.history") == (), "its copy is freed at once"
+    kernel.run("del held; gc.collect()")
     assert kernel.value("editor() is None")
 
 
@@ -195,6 +197,7 @@ def test_a_file_is_dirty_until_saved_or_undone(kernel: Kernel, file: Path) -> No
     (message,) = [it for it in kernel.heard if it["msg_type"] == "comm_msg"]
     assert message["content"]["data"]["state"] == {"dirty": False}
     assert send(kernel, {"revision": 3, "action": "undo", "n": 1})[0]["state"]["dirty"] is True
+    assert "dirty" not in edit(kernel, 4, edit="remove", target="block2_relu"), "it stays so"
 
     import kerasedit
 
