@@ -242,18 +242,19 @@ def test_a_file_that_may_not_be_written(lab: Watched, folder: Path, shared: Path
     assert {path: path.read_bytes() for path in shared.iterdir()} == before
 
     title(lab, "locked.keras").click()
-    shown = editor(lab, ".ke-file")
+    shown, label = editor(lab, ".ke-file"), lab.page.get_by_text("file is read-only")
+    expect(label).to_be_visible()
     lab.execute("docmanager:save-as")
     asked = dialog(lab, "Save Model As")
     asked.get_by_role("textbox").fill("free.keras")
     button(asked, "Save").click()
     expect(title(lab, "free.keras")).to_be_visible()
     expect_dirty(lab, "free.keras", 0)
+    expect(label).to_have_count(0)
     remove(shown, "block3_relu")
     expect_dirty(lab, "free.keras")
     button(shown, "Save").click()
     expect_dirty(lab, "free.keras", 0)
-    lab.screenshot("saved-elsewhere")
     left = {layer.name for layer in keras.saving.load_model(folder / "free.keras").layers}
     assert not {"block2_relu", "block3_relu"} & left
     assert {path: path.read_bytes() for path in shared.iterdir()} == before

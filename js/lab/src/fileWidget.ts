@@ -2,6 +2,7 @@
 import { ABCWidgetFactory, DocumentWidget, type DocumentRegistry, TextModelFactory } from "@jupyterlab/docregistry";
 import type { Contents, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
+import { PanelLayout } from "@lumino/widgets";
 import { h } from "preact";
 import { EditorView } from "./EditorView";
 import { FileHost } from "./fileHost";
@@ -44,8 +45,18 @@ export class FileWidgetFactory extends ABCWidgetFactory<DocumentWidget<FileConte
   }
 
   protected createNewWidget(context: DocumentRegistry.Context): DocumentWidget<FileContent> {
-    return new DocumentWidget({ content: new FileContent(context, this.#given), context });
+    const widget = new DocumentWidget({ content: new FileContent(context, this.#given), context });
+    // JupyterLab looks once whether a file may be written, and says so of what it is saved as, too.
+    context.fileChanged.connect((_, { writable }) => {
+      if (writable) takeAway(widget.toolbar, "read-only-indicator");
+    });
+    return widget;
   }
+}
+
+function takeAway(toolbar: DocumentWidget["toolbar"], name: string): void {
+  const at = [...toolbar.names()].indexOf(name);
+  if (toolbar.layout instanceof PanelLayout) toolbar.layout.widgets[at]?.dispose();
 }
 
 /** The front end of the widget, fed by the server, or by a kernel while the file is edited. */
