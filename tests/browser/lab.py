@@ -90,10 +90,14 @@ class Jupyter:
         return json.loads(body) if body else None
 
     def shut_down_kernels(self) -> None:
-        for session in self.request("GET", "sessions"):
-            self.request("DELETE", f"sessions/{session['id']}")
-        for kernel in self.request("GET", "kernels"):
-            self.request("DELETE", f"kernels/{kernel['id']}")
+        """Ends all sessions, and what kernels are left then; several sessions may share one."""
+        for what in ("sessions", "kernels"):
+            for one in self.request("GET", what):
+                try:
+                    self.request("DELETE", f"{what}/{one['id']}")
+                except urllib.error.HTTPError as problem:
+                    if problem.code != 404:
+                        raise
 
 
 def free_port() -> int:

@@ -295,6 +295,20 @@ def test_two_pages_on_one_file(lab: Lab, folder: Path) -> None:
     assert kernels(lab) == []
 
 
+def test_two_pages_that_look_at_a_file_edit_it_in_one_kernel(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "one.keras")
+    pages = lab, Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    for page in pages:
+        double_click(page, "one.keras")
+        expect(row(view(page), "head")).to_be_visible()
+    for page in pages:
+        button(view(page), "Edit").click()
+        expect(row(editor(page), "head")).to_be_visible()
+    assert len(kernels(lab)) == 1
+    remove(editor(lab), "block2_relu")
+    expect(row(editor(pages[1]), "block2_relu")).to_have_count(0)
+
+
 def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:
     file = folder / "m.keras"
     models.cnn().save(file)
