@@ -90,6 +90,15 @@ def test_two_models_are_compared_in_step_with_the_kernel(lab: Lab) -> None:
     check(lab, "two models side by side")
     lab.screenshots("compare", lab.page.locator("#jp-main-dock-panel"))
 
+    # While a cell runs it says from when it is.
+    lab.open_notebook("test.ipynb")
+    lab.run_cell("import time\nfor _ in range(40): time.sleep(0.1)\ned.freeze('conv0')", wait=False)
+    lab.page.get_by_role("tab", name=re.compile("model ↔ ed")).click()
+    expect(tab).to_contain_text("The kernel is busy")
+    expect(line(tab, "^conv0: alike$")).to_be_visible()
+    expect(line(tab, "^conv0: trains -> frozen$")).to_be_visible()
+    expect(tab).not_to_contain_text("The kernel is busy")
+
     # The page is loaded anew, a variable goes, the kernel is restarted.
     lab.reload()
     tab = comparison(lab)

@@ -543,6 +543,21 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "1"
 
 
+def test_a_kernel_that_is_restarted_before_it_answers(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    lab.run_cell("import time; time.sleep(600)", wait=False)
+    lab.execute("kerasedit:edit", kernel=kernel_id(lab), variable="model", path="test.ipynb")
+    tab = lab.page.locator(".ke-tab:visible")
+    expect(tab).to_contain_text("until nothing else runs there")
+    to_notebook(lab)
+    lab.restart_kernel()
+    expect(tab.get_by_role("alert")).to_contain_text("was restarted")
+    python(lab, SET_UP)
+    button(tab, "Open 'model' Again").click()
+    expect(row(editor(lab), "head")).to_be_visible()
+
+
 def test_a_kernel_that_is_restarted(lab: Lab) -> None:
     lab.new_notebook()
     python(lab, SET_UP)

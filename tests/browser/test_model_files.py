@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 from keras import layers
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from benchmarks.bench_files import large
 from tests import models
@@ -182,4 +182,29 @@ def test_a_file_that_changed_is_read_again(lab: Lab, folder: Path) -> None:
     button(shown, "Details of block1_conv").click()
     expect(shown.get_by_text("has changed since").first).to_be_visible()
     button(shown, "Reload file").click()
+    expect(row(view(lab), "backbone")).to_be_visible()
+
+
+def test_an_answer_that_comes_late_is_passed_over(lab: Lab, folder: Path) -> None:
+    file, late = folder / "m.keras", []
+    models.cnn().save(file)
+    double_click(lab, "m.keras")
+    expect(row(view(lab), "block1_conv")).to_be_visible()
+
+    def hold(route: Route) -> None:
+        """Of two readings the first is answered after the second, as the file was then."""
+        answer = route.fetch()
+        if not late:
+            late.append((route, answer))
+            models.nested().save(file)
+            return
+        route.fulfill(response=answer)
+        earlier, old = late.pop()
+        earlier.fulfill(response=old)
+        lab.page.unroute("**/kerasedit/model?*")
+
+    lab.page.route("**/kerasedit/model?*", hold)
+    with lab.page.expect_response(lambda told: "kerasedit/model?" in told.url and not late):
+        for _ in range(2):
+            button(view(lab), "Reload file").click()
     expect(row(view(lab), "backbone")).to_be_visible()

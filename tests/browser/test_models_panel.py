@@ -136,6 +136,9 @@ def test_it_follows_the_kernel(lab: Lab) -> None:
     assert modules(lab) == "[]"
     lab.execute("kernelmenu:shutdown")
     expect(shown).to_contain_text("No kernel runs here yet")
+    lab.execute("docmanager:save-all")
+    lab.execute("application:close-all")
+    expect(shown).to_contain_text("Open a notebook or a console.")
 
 
 @pytest.fixture(scope="module")

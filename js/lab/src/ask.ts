@@ -1,5 +1,5 @@
 // Questions to a kernel that leave no trace in it: no variable, no output, no entry in the history.
-import type { Kernel } from "@jupyterlab/services";
+import type { Kernel, KernelMessage } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Problem } from "../../shared/src/protocol";
 
@@ -79,14 +79,23 @@ export async function evaluate<T>(kernel: Kernel.IKernelConnection, expression: 
 /** A kernel that ends does not answer. */
 export function unlessLost<T>(kernel: Kernel.IKernelConnection, answer: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const lost = () => {
-      if (kernel.isDisposed || isLost(kernel.status)) reject(new KernelProblem("gone", "The kernel has ended, or was restarted."));
+    let session: string | null = null;
+    const lose = () => reject(new KernelProblem("gone", "The kernel has ended, or was restarted."));
+    const look = () => {
+      if (kernel.isDisposed || isLost(kernel.status)) lose();
     };
-    kernel.statusChanged.connect(lost);
-    kernel.disposed.connect(lost);
+    // Of a restart that another connection asked for only the new kernel's messages tell.
+    const hear = (_: unknown, { header }: KernelMessage.IIOPubMessage) => {
+      session ??= header.session;
+      if (header.session !== session) lose();
+    };
+    kernel.statusChanged.connect(look);
+    kernel.disposed.connect(look);
+    kernel.iopubMessage.connect(hear);
     void answer.then(resolve, reject).finally(() => {
-      kernel.statusChanged.disconnect(lost);
-      kernel.disposed.disconnect(lost);
+      kernel.statusChanged.disconnect(look);
+      kernel.disposed.disconnect(look);
+      kernel.iopubMessage.disconnect(hear);
     });
   });
 }
