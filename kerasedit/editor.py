@@ -914,6 +914,21 @@ class Editor(EditMethods["Editor"]):
         there = self._copy.built and self._copy.graph.structure == self._graph.structure
         return self._copy.latest if there else None
 
+    @property
+    def latest(self) -> keras.Model | None:
+        """The copy that was built last, which may be of before some edits; None while there is none."""
+        return self._copy.latest if self._copy.built else None
+
+    @property
+    def unmade(self) -> int:
+        """How many edits the copy that was built last does not have."""
+        if self.made is not None:
+            return 0
+        there = self._copy.graph.structure
+        steps = reversed(self.steps) if self._copy.built else ()
+        since = (n for n, step in enumerate(steps) if step.after.structure == there)
+        return next(since, len(self.steps)) or 1
+
     def _reachable(self) -> set[LayerId]:
         """Every layer that the present graph or a step of the history has or inherits from.
 

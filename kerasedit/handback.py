@@ -82,14 +82,16 @@ def bind(
 
 
 def proposed_variable(editor: Editor, namespace: Mapping[str, Any] | None) -> str:
-    """The variable that got the copy last, or a free one by the model's name."""
+    """The variable that got the copy last, or a free one by the name of the source's, or of the model."""
     if editor.handed_back is not None:
         return editor.handed_back
-    name = editor.graph.layers[editor.graph.root].name
+    taken = namespace if namespace is not None else {}
+    own = (key for key, value in dict(taken).items() if value is editor.source)
+    public = (key for key in own if isinstance(key, str) and not key.startswith("_"))
+    name = next(public, editor.graph.layers[editor.graph.root].name)
     stem = "".join(c if c.isalnum() or c == "_" else "_" for c in name).strip("_") or "model"
     if not stem.isidentifier() or keyword.iskeyword(stem):
         stem = f"model_{stem}"
-    taken = namespace if namespace is not None else {}
     candidate, number = f"{stem}_edited", 1
     while candidate in taken:
         number += 1

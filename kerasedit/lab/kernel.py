@@ -14,6 +14,7 @@ _QUESTIONS = {
     "open_variable": "tabs",
     "open_file": "tabs",
     "save_file": "tabs",
+    "is_current": "tabs",
     "tell_models": "models",
     "tell_model": "models",
     "hand_back": "models",

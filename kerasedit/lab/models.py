@@ -72,6 +72,9 @@ def hand_back(variable: str, number: int, name: str, overwrite: bool = False) ->
         raise EditError(f"No editor has edits of '{variable}'.")
     message = {"id": "hand_back", "action": "hand_back", "name": name, "overwrite": overwrite}
     reply, _ = answer(editor, "", message)
+    tabs = sys.modules.get("kerasedit.lab.tabs")
+    if tabs is not None:
+        tabs.tell_dirty(editor)
     return reply
 
 
@@ -82,7 +85,7 @@ def list_models(namespace: Mapping[str, Any]) -> list[Told]:
     """A row per variable that holds a model or an editor, in the order in which they came.
 
     Each is `{variable, number, kind, class_name, name, params, trainable, compiled, structure, copy,
-    edits, handed, proposed, same_as}`; see docs/lab.md.
+    edits, unhanded, handed, proposed, same_as}`; see docs/lab.md.
     """
     found = _models_in(namespace)
     editors = _editors(found)
@@ -187,6 +190,7 @@ def _editor_of(model: Any, editors: Iterable[Editor]) -> Editor | None:
 
 def _model_row(model: Any, editors: list[Editor], found: Found, held: set[int]) -> Told:
     from .. import _keras
+    from .variables import edits_in_none
 
     own = _keras.own_attributes(model)
     try:
@@ -194,10 +198,8 @@ def _model_row(model: Any, editors: list[Editor], found: Found, held: set[int]) 
         params, trainable = (None, None) if structure == "unbuilt" else _counted(model)
     except Exception:  # one that is not whole, as when its constructor failed
         structure, params, trainable = "unbuilt", None, None
-    edits = max(
-        (len(ed.history) for ed in editors if ed.source is model and id(ed.made) not in held),
-        default=0,
-    )
+    # An editor that is a variable has a row of its own.
+    elsewhere = (ed for ed in editors if ed.source is model and id(ed) not in held)
     editor = _editor_of(model, editors)
     return {
         "kind": "model",
@@ -209,7 +211,8 @@ def _model_row(model: Any, editors: list[Editor], found: Found, held: set[int]) 
         "structure": structure,
         "copy": _keras.is_copy(model)
         and not any(ed.made is model and not ed.history for ed in editors),
-        "edits": edits,
+        "edits": 0,
+        "unhanded": max((edits_in_none(ed, held) for ed in elsewhere), default=0),
         "handed": None,
         "proposed": None if editor is None else _proposed(editor, found),
     }
@@ -217,6 +220,7 @@ def _model_row(model: Any, editors: list[Editor], found: Found, held: set[int]) 
 
 def _editor_row(editor: Editor, _: list[Editor], found: Found, held: set[int]) -> Told:
     from .. import _keras
+    from .variables import edits_in_none
 
     graph, made = editor.graph, editor.made
     params, trainable = _totals(editor)
@@ -231,6 +235,7 @@ def _editor_row(editor: Editor, _: list[Editor], found: Found, held: set[int]) -
         "structure": "code" if graph.net.opaque or editor.in_place else "graph",
         "copy": False,
         "edits": len(editor.history),
+        "unhanded": edits_in_none(editor, held),
         "handed": None if handed is None else _text(handed),
         "proposed": _proposed(editor, found),
     }

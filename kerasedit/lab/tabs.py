@@ -17,9 +17,10 @@ import traitlets
 from ..editor import Editor
 from ..errors import EditError, ModelFileError, UnsafeModelError
 from ..files import load_model
+from ..handback import user_namespace
 from ..modelfiles.worker import stamp_of
 from ..widgets.editor_widget import EditorWidget
-from .variables import held
+from .variables import edits_in_none, held
 
 TARGET = "kerasedit"
 
@@ -41,10 +42,12 @@ class Tab:
         name: the tab's, by which its pages find it.
         editor: what it shows.
         keeps: whether the editor is the user's, and goes on without the tab.
-        stamp: the state of the file that is edited.
+        stamp: the state of the file that is edited; None where it is no file.
     """
 
-    def __init__(self, name: str, editor: Editor, keeps: bool = False, stamp: str = "") -> None:
+    def __init__(
+        self, name: str, editor: Editor, keeps: bool = False, stamp: str | None = None
+    ) -> None:
         self.editor, self.stamp = editor, stamp
         self._keeps = keeps
         self._saved = editor.steps
@@ -58,7 +61,12 @@ class Tab:
 
     @property
     def dirty(self) -> bool:
-        """Whether the model is another than the file has. Undone edits count as none."""
+        """Whether edits would be lost with the tab: those of the user's own editor never are."""
+        if self._keeps:
+            return False
+        if self.stamp is None:
+            held = {id(value) for value in dict(user_namespace() or {}).values()}
+            return edits_in_none(self.editor, held) > 0
         steps = self.editor.steps
         return len(steps) != len(self._saved) or any(
             step is not saved for step, saved in zip(steps, self._saved, strict=True)
@@ -70,7 +78,11 @@ class Tab:
             self.editor.save(path)
             self._saved = self.editor.steps
             self.stamp = stamp_of(path)
-            self._widget.tell_dirty()
+            self.tell_dirty()
+
+    def tell_dirty(self) -> None:
+        """Says anew whether anything would be lost."""
+        self._widget.dirty = self.dirty
 
     def close(self) -> None:
         """Ends the tab, on whichever page it is."""
@@ -114,9 +126,26 @@ class TabWidget(EditorWidget):
     def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {**super()._state(rows), "dirty": self._tab.dirty}
 
-    def tell_dirty(self) -> None:
-        """Says anew whether there is something to be saved."""
-        self.dirty = self._tab.dirty
+    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        super()._receive(_widget, content, _buffers)
+        self._tab.tell_dirty()  # it may have been handed back
+
+
+def tell_dirty(editor: Editor) -> None:
+    """Says anew of the tabs of an editor whether anything would be lost."""
+    for tab in _tabs.values():
+        if tab.editor is editor:
+            tab.tell_dirty()
+
+
+def is_current(tab: str, variable: str) -> bool:
+    """Whether a tab shows what a variable holds, or was made of it."""
+    opened = _tabs.get(tab)
+    value = (user_namespace() or {}).get(variable)
+    if opened is None or value is None:
+        return True
+    editor = opened.editor
+    return any(value is its for its in (editor, editor.source, editor.latest))
 
 
 def open_variable(tab: str, variable: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import keras
 
 from ..editor import Editor
@@ -24,3 +26,14 @@ def held(variable: str) -> Editor | keras.Model:
             f"There is no Keras model '{cut(variable, _LONGEST)}' in the kernel any more."
         )
     return value
+
+
+def edits_in_none(editor: Editor, held: Container[int]) -> int:
+    """How many edits no variable has.
+
+    Args:
+        editor: what was edited.
+        held: the `id`s of what variables hold.
+    """
+    count = len(editor.history)
+    return min(count, editor.unmade) if id(editor.latest) in held else count

@@ -193,7 +193,7 @@ def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
         raise EditError("'name' must be the name of a variable.")
     namespace = user_namespace() or {}
     holds = namespace.get(name)
-    if holds is not None and not overwrite:
+    if holds is not None and holds is not editor.made and not overwrite:
         model = isinstance(holds, keras.Model)
         raise Taken(
             f"The variable '{name}' holds a {type(holds).__name__}.", "model" if model else "other"

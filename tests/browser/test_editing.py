@@ -515,7 +515,7 @@ def test_the_panel_of_models_opens_a_tab(lab: Lab) -> None:
     remove(shown, "block2_relu")
     expect(row(panel, "model")).to_contain_text("1 edit not handed back")
     button(shown, "Hand back").click()
-    expect(row(panel, "cnn_edited")).to_be_visible()
+    expect(row(panel, "model_edited")).to_be_visible()
 
 
 def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
@@ -543,13 +543,100 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     assert python(lab, "from kerasedit.lab import tabs; print(len(tabs._tabs))") == "1"
 
 
+def test_edits_in_no_variable_are_not_lost_unasked(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    shown = edit_variable(lab)
+    dirty = lab.page.locator("#jp-main-dock-panel .lm-TabBar-tab.jp-mod-dirty", has_text="model")
+    expect(dirty).to_have_count(0)
+    remove(shown, "block2_relu")
+    expect(dirty).to_have_count(1)
+    close = title(lab, "model").locator(".lm-TabBar-tabCloseIcon")
+    close.click()
+    answer(lab, "Discard the edits?", "Cancel")
+    expect(row(shown, "head")).to_be_visible()
+    button(shown, "Hand back").click()
+    expect(dirty).to_have_count(0)
+    remove(shown, "block3_relu")
+    expect(dirty).to_have_count(1)
+    button(shown, "Undo").click()
+    expect(dirty).to_have_count(0)
+    button(shown, "Redo").click()
+    expect(dirty).to_have_count(1)
+    close.click()
+    answer(lab, "Discard the edits?", "Discard Edits")
+    expect(title(lab, "model")).to_have_count(0)
+    # An editor of the user's own goes on without the tab.
+    to_notebook(lab)
+    python(lab, "ed = kerasedit.Editor(model)")
+    remove(edit_variable(lab, "ed"), "block2_relu")
+    title(lab, "ed").locator(".lm-TabBar-tabCloseIcon").click()
+    expect(title(lab, "ed")).to_have_count(0)
+    to_notebook(lab)
+    assert python(lab, "print(len(ed.history))") == "1"
+
+
+def test_a_variable_that_holds_another_model_by_now(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    shown = edit_variable(lab)
+    to_notebook(lab)
+    python(lab, "other = models.nested()")
+    edit_variable(lab, "other")
+    left = [title(lab, name).bounding_box() for name in ("model", "other")]
+    assert left[0] and left[1] and abs(left[0]["y"] - left[1]["y"]) < 2
+    assert len(lab.page.locator("#jp-main-dock-panel .lm-DockPanel-tabBar").all()) == 2
+    to_notebook(lab)
+    python(lab, "model = models.nested()")
+    edit_variable(lab)
+    note = lab.page.locator(".ke-tab:visible").get_by_role("alert")
+    expect(note).to_contain_text("holds another model by now")
+    expect(row(shown, "block1_conv")).to_be_visible()
+    note.get_by_role("button", name="Open 'model' Again").click()
+    expect(row(editor(lab), "backbone")).to_be_visible()
+    expect(note).to_have_count(0)
+
+
+def test_a_click_into_a_scrolled_tab_is_not_lost(lab: Lab) -> None:
+    lab.new_notebook()
+    python(
+        lab,
+        "import keras, kerasedit\n"
+        "chain = [keras.layers.Dense(2, name=f'd{n}') for n in range(60)]\n"
+        "model = keras.Sequential([keras.Input((2,)), *chain])",
+    )
+    shown = edit_variable(lab)
+    expect(row(shown, "d0")).to_be_visible()
+    lab.page.wait_for_function("() => document.activeElement.matches('.ke-tab [role=row]')")
+    shown.get_by_role("treegrid").hover()
+    lab.page.mouse.wheel(0, 5000)
+    expect(row(shown, "d59")).to_be_visible()
+    to_notebook(lab)
+    toggle(shown, "d55").click()
+    expect(toggle(shown, "d55")).not_to_be_checked()
+    expect(row(shown, "d59")).to_be_visible()
+
+
+def test_the_panel_shows_the_kernel_of_the_tab_in_front(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    edit_variable(lab)
+    lab.new_notebook("x = 1", name="second.ipynb")
+    lab.execute("kerasedit:show-models")
+    panel = lab.page.get_by_role("region", name="Keras models")
+    expect(panel).to_contain_text("second.ipynb")
+    title(lab, "model").click()
+    expect(row(panel, "model")).to_be_visible()
+    expect(panel).to_contain_text("test.ipynb")
+
+
 def test_a_kernel_that_is_restarted_before_it_answers(lab: Lab) -> None:
     lab.new_notebook()
     python(lab, SET_UP)
     lab.run_cell("import time; time.sleep(600)", wait=False)
     lab.execute("kerasedit:edit", kernel=kernel_id(lab), variable="model", path="test.ipynb")
     tab = lab.page.locator(".ke-tab:visible")
-    expect(tab).to_contain_text("until nothing else runs there")
+    expect(tab).to_contain_text("until nothing else runs in the kernel")
     to_notebook(lab)
     lab.restart_kernel()
     expect(tab.get_by_role("alert")).to_contain_text("was restarted")

@@ -169,7 +169,7 @@ def test_models_of_a_kernel_are_listed_compared_and_edited(lab: Watched) -> None
     lab.page.keyboard.press("Enter")
     remove(editor(lab), "block2_relu")
     button(editor(lab), "Hand back").click()
-    expect(row(shown, "cnn_edited")).to_be_visible()
+    expect(row(shown, "model_edited")).to_be_visible()
     lab.expect_allowed()
 
     # In a cell the editor is an anywidget, and those are loaded as blobs.

@@ -220,6 +220,9 @@ def test_a_cell_that_edits_it(opened: tuple[Lab, Locator]) -> None:
     source = lab.page.evaluate(
         "() => jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.source"
     )
+    # It is gone on with by the keyboard.
+    expect(lab.page.locator(".jp-Cell.jp-mod-active")).to_be_in_viewport()
+    lab.page.wait_for_function("() => document.activeElement.closest('.jp-Notebook') !== null")
     # The name that the README uses is taken.
     assert source == "import kerasedit\n\ned2 = kerasedit.Editor(model)\ned2"
     expect(lab.output()).to_have_text("")
@@ -231,8 +234,8 @@ def test_a_cell_that_edits_it(opened: tuple[Lab, Locator]) -> None:
 def test_handing_back(opened: tuple[Lab, Locator]) -> None:
     lab, shown = opened
     python(lab, "ed.freeze('**'); taken = 3")
-    expect(row(shown, "other")).to_contain_text("1 edit not handed back")
-    expect(row(shown, "ed")).to_contain_text("not handed back")
+    expect(row(shown, "ed")).to_contain_text("1 edit not handed back")
+    expect(row(shown, "other")).not_to_contain_text("not handed back")
     button(shown, "More actions for other").click()
     menu(lab, "Hand Back…")
     dialog = lab.page.get_by_role("dialog")
@@ -253,6 +256,7 @@ def test_handing_back(opened: tuple[Lab, Locator]) -> None:
     dialog.get_by_role("textbox").fill("frozen")
     button(dialog, "Hand Back").click()
     expect(row(shown, "frozen")).to_contain_text("edited")
+    expect(row(shown, "ed")).to_contain_text("1 edit")
     expect(row(shown, "ed")).to_contain_text("in frozen")
     assert python(lab, "print(frozen is ed.model, taken, model.name)") == "True 3 toy"
 

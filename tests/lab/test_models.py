@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -222,36 +223,50 @@ def test_looking_changes_nothing(notebook: dict[str, Any]) -> None:
 def test_edits_until_they_are_handed_back() -> None:
     model = models.cnn()
     ed = Editor(model)
-    told = rows(model=model, ed=ed)
-    assert [told[name]["edits"] for name in ("model", "ed")] == [0, 0]
-    assert told["model"]["proposed"] is None
-    ed.insert(layers.Dropout(0.5), before="head").freeze("block1_conv")
-    told = rows(model=model, ed=ed)
-    assert [told[name]["edits"] for name in ("model", "ed")] == [2, 2]
-    assert told["model"]["proposed"] == told["ed"]["proposed"] == f"{model.name}_edited"
-    assert (told["ed"]["kind"], told["ed"]["class_name"]) == ("editor", "Functional")
-    assert told["ed"]["trainable"] < told["ed"]["params"] == model.count_params()
-    assert told["ed"]["handed"] is None
 
-    told = rows(model=model, ed=ed, edited=ed.model)
-    assert [told[name]["edits"] for name in ("model", "ed", "edited")] == [0, 2, 0]
-    assert told["ed"]["handed"] == "edited"
-    assert [told[name]["copy"] for name in ("model", "edited")] == [False, True]
+    def told(**variables: Any) -> tuple[Any, ...]:
+        row = rows(model=model, ed=ed, **variables)["ed"]
+        return row["edits"], row["unhanded"], row["handed"]
+
+    assert told() == (0, 0, None)
+    assert rows(model=model, ed=ed)["model"]["proposed"] is None
+    ed.insert(layers.Dropout(0.5), before="head").freeze("block1_conv")
+    assert told() == (2, 2, None)
+    found = rows(model=model, ed=ed)
+    assert found["model"]["unhanded"] == 0, "the editor has a row of its own"
+    assert found["model"]["proposed"] == found["ed"]["proposed"] == "model_edited"
+    assert (found["ed"]["kind"], found["ed"]["class_name"]) == ("editor", "Functional")
+    assert found["ed"]["trainable"] < found["ed"]["params"] == model.count_params()
 
     copy = ed.model
-    ed.remove("dropout")
-    assert rows(model=model, ed=ed, edited=copy)["model"]["edits"] == 3
-    del ed
-    assert rows(edited=copy)["edited"]["copy"], "it is known of it without its editor"
+    found = rows(model=model, ed=ed, edited=copy)
+    assert told(edited=copy) == (2, 0, "edited")
+    assert told() == (2, 2, None)
+    assert [found[name]["copy"] for name in ("model", "edited")] == [False, True]
+
+    ed.unfreeze("block1_conv")  # in the copy, too
+    assert told(edited=copy) == (3, 0, "edited")
+    ed.remove("dropout").freeze("head")
+    assert told(edited=copy) == (5, 2, None)
+    ed.undo(5)
+    assert told(edited=copy) == (0, 0, None)
+    ed.remove("block1_relu")
+    assert told(edited=copy) == (1, 1, None)
+
+
+def test_a_copy_is_known_without_its_editor() -> None:
+    copy = Editor(models.cnn()).remove("block1_relu").model
+    gc.collect()
+    assert rows(edited=copy)["edited"]["copy"]
 
 
 def test_an_editor_that_only_a_widget_holds() -> None:
     model = models.cnn()
     widget = Editor(model).widget()
     widget.editor.freeze("head")
-    assert rows(model=model)["model"]["edits"] == 1
+    assert rows(model=model)["model"]["unhanded"] == 1
     widget.close()
-    assert rows(model=model)["model"]["edits"] == 0
+    assert rows(model=model)["model"]["unhanded"] == 0
 
 
 def test_a_copy_without_edits_is_none_that_was_edited() -> None:
@@ -347,7 +362,10 @@ def test_handing_back(notebook: dict[str, Any]) -> None:
     reply = ask("hand_back", variable="model", number=number("model"), name="model2")
     assert reply["ok"] == {"name": "model2"}
     assert notebook["model2"] is ed.model
+    again = ask("hand_back", variable="ed", number=number("ed"), name="model2")
+    assert again["ok"] == {"name": "model2"}, "it holds the same already"
 
+    ed.remove("block1_relu")
     notebook["taken"] = 3
     for name, hint in (("model2", "model"), ("taken", "other")):
         error = ask("hand_back", variable="ed", number=number("ed"), name=name)["error"]

@@ -4,8 +4,9 @@ import type { Store } from "../../widget/src/store";
 
 interface Props {
   store: Store;
-  /** What is said when the kernel is gone, and the way on. */
+  /** What is said when the kernel is gone, or what is edited is of before, and the way on. */
   lost: string;
+  outdated?: ReadonlySignal<string | null>;
   label: string;
   onClick: () => void;
   /** What is being done and may take a while. */
@@ -13,12 +14,13 @@ interface Props {
 }
 
 /** The editor, as in a cell, and what to do when its kernel is gone. */
-export function EditorView({ store, lost, label, onClick, busy }: Props) {
+export function EditorView({ store, lost, outdated, label, onClick, busy }: Props) {
+  const trouble = store.dead.value ? lost : outdated?.value;
   return (
     <>
-      {store.dead.value && (
+      {trouble && (
         <div class="ke-tab-lost" role="alert">
-          <p>{lost}</p>
+          <p dir="auto">{trouble}</p>
           <button class="ke-tab-button jp-mod-styled" onClick={onClick}>
             {label}
           </button>

@@ -5,6 +5,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, count, figure } from "../../shared/src/format";
 import { Button } from "../../widget/src/Button";
 import type { ActiveKernel } from "./activeKernel";
+import { viewOptions } from "./settings";
 import type { Known, KernelModels, ModelFacts, ModelRow, Tensor } from "./kernelModels";
 
 /** How many kinds of layers are listed of a model. */
@@ -39,8 +40,13 @@ export function ModelsView({ shown, onEdit, trans }: Props) {
           {source?.title.label}
         </span>
         <span role="status" class="ke-models-busy" aria-label={trans.__("Kernel")}>
-          {kernel?.busy.value && known?.is === "models" && (
+          {kernel?.busy.value && known?.is !== "nothing" ? (
             <span title={trans.__("The kernel is busy. The list is as it was before.")}>{trans.__("busy")}</span>
+          ) : (
+            kernel &&
+            !viewOptions.live.value && (
+              <span title={trans.__("Live updates are off in the settings: Refresh reads the models again.")}>{trans.__("not live")}</span>
+            )
           )}
         </span>
         {kernel && <Button label={trans.__("Refresh models")} icon="refresh" onClick={() => kernel.refresh()} />}
@@ -233,7 +239,7 @@ function Row({ model, kernel, stop, open, onActive, onOpen, onEdit, trans }: Row
           <span>{trans.__("not built yet")}</span>
         ) : (
           <>
-            <span title={trans.__("Parameters")}>{count(model.params)}</span>
+            <span>{trans._n("1 parameter", "%1 parameters", model.params, count(model.params))}</span>
             <span>{share(model.params, model.trainable ?? 0, trans)}</span>
           </>
         )}
@@ -260,16 +266,16 @@ function share(params: number, trainable: number, trans: TranslationBundle): str
 }
 
 function Badges({ model, trans }: { model: ModelRow; trans: TranslationBundle }) {
-  const { compiled, copy, edits, handed, kind, same_as: sameAs } = model;
+  const { compiled, copy, edits, handed, same_as: sameAs, unhanded } = model;
   const badges: [text: string, title: string][] = [];
   if (sameAs !== null) badges.push([trans.__("same as %1", sameAs), trans.__("Both variables hold one and the same model.")]);
   if (compiled) badges.push([trans.__("compiled"), trans.__("It has a loss and an optimizer: fit() can be called.")]);
   if (copy) badges.push([trans.__("edited"), trans.__("A copy that an editor made.")]);
-  if (kind === "editor" && edits > 0) badges.push([trans._n("1 edit", "%1 edits", edits, count(edits)), trans.__("What was edited so far.")]);
+  if (edits > unhanded) badges.push([trans._n("1 edit", "%1 edits", edits, count(edits)), trans.__("What was edited so far.")]);
   if (handed !== null) badges.push([trans.__("in %1", handed), trans.__("The variable that holds the edited copy.")]);
-  if ((kind === "model" || handed === null) && edits > 0) {
+  if (unhanded > 0) {
     badges.push([
-      kind === "model" ? trans._n("1 edit not handed back", "%1 edits not handed back", edits, count(edits)) : trans.__("not handed back"),
+      trans._n("1 edit not handed back", "%1 edits not handed back", unhanded, count(unhanded)),
       trans.__("The edits are in an editor's copy, which no variable holds yet."),
     ]);
   }

@@ -8,6 +8,8 @@ import { KernelModels } from "./kernelModels";
 /** A notebook or a console, in JupyterLab as in Notebook 7: whatever else is in front keeps the last. */
 export type WithSession = Widget & { sessionContext: ISessionContext };
 
+type TabOfModels = Widget & { content?: { args?: { kernel?: string } } };
+
 export class ActiveKernel {
   /** What is in front, or was before something without a kernel. */
   readonly widget = signal<WithSession | null>(null);
@@ -36,8 +38,16 @@ export class ActiveKernel {
 
   #onCurrent = (): void => {
     const current = this.#shell.currentWidget;
-    if (current && hasSession(current)) this.#take(current);
+    const widget = current && (hasSession(current) ? current : this.#withKernelOf(current));
+    if (widget) this.#take(widget);
   };
+
+  /** The notebook or console that a tab of one of its models belongs to. */
+  #withKernelOf(tab: Widget): WithSession | undefined {
+    const kernel = (tab as TabOfModels).content?.args?.kernel;
+    const all = kernel === undefined ? [] : [...this.#shell.widgets("main")].filter(hasSession);
+    return all.find(({ sessionContext }) => sessionContext.session?.kernel?.id === kernel);
+  }
 
   #take(widget: WithSession | null): void {
     const before = this.widget.peek();

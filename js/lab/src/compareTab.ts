@@ -53,7 +53,7 @@ export class CompareContent extends ShownWidget {
   }
 
   protected override onActivateRequest(): void {
-    (this.node.querySelector<HTMLElement>("[role=option][tabindex='0']") ?? this.node).focus();
+    if (!this.node.contains(document.activeElement)) (this.node.querySelector<HTMLElement>("[role=option][tabindex='0']") ?? this.node).focus();
   }
 
   protected tellShown(): void {

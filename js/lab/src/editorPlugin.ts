@@ -2,8 +2,8 @@ import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } fro
 import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import type { ReadonlyPartialJSONObject } from "@lumino/coreutils";
-import { type EditorArgs, EditorContent } from "./editorTab";
-import { addTabs, ModelTab } from "./modelTabs";
+import { type EditorArgs, EditorTab } from "./editorTab";
+import { addTabs } from "./modelTabs";
 
 /** Models of variables open in tabs, on editors in their kernels. */
 export const editors: JupyterFrontEndPlugin<void> = {
@@ -27,11 +27,7 @@ export const editors: JupyterFrontEndPlugin<void> = {
       required: ["kernel", "variable"],
       read,
       key: ({ kernel, variable }) => `${kernel}:${variable}`,
-      make: (args) => {
-        const { variable, path } = args;
-        const caption = path === undefined ? variable : trans.__("%1 of %2", variable, path);
-        return new ModelTab(new EditorContent(args, app.serviceManager, trans), variable, caption);
-      },
+      make: (args) => new EditorTab(args, app.serviceManager, trans),
       place: ({ path }) => beside(app, path),
     });
   },

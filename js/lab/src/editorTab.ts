@@ -1,10 +1,14 @@
 // The model of a variable, edited in a tab of its own.
+import { Dialog, showDialog } from "@jupyterlab/apputils";
 import type { Kernel, ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
+import type { Message } from "@lumino/messaging";
+import { signal } from "@preact/signals";
 import { h } from "preact";
 import { ask, inWords, KernelProblem } from "./ask";
 import { EditorView } from "./EditorView";
 import { connect, KernelHost } from "./kernelHost";
+import { ModelTab } from "./modelTabs";
 import { TabContent } from "./tabContent";
 
 /** What a tab shows, and how it is found again after the page was loaded anew. */
@@ -18,10 +22,32 @@ export interface EditorArgs {
   resumed?: boolean;
 }
 
+/** JupyterLab's mark of what is not saved. */
+const DIRTY = "jp-mod-dirty";
+
+export class EditorTab extends ModelTab<EditorContent> {
+  constructor(args: EditorArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
+    const { variable, path } = args;
+    super(new EditorContent(args, services, trans), variable, path === undefined ? variable : trans.__("%1 of %2", variable, path));
+    const stop = this.content.dirty.subscribe((dirty) => (this.title.className = dirty ? DIRTY : ""));
+    this.disposed.connect(stop);
+  }
+
+  /** As for a document that is not saved. */
+  protected override onCloseRequest(message: Message): void {
+    if (!this.content.dirty.peek()) super.onCloseRequest(message);
+    else void this.content.mayLose().then((may) => may && this.dispose());
+  }
+}
+
 export class EditorContent extends TabContent {
   readonly args: EditorArgs;
   readonly #services: ServiceManager.IManager;
   private readonly _trans: TranslationBundle;
+  /** Whether there are edits that no variable has. */
+  readonly dirty = signal(false);
+  /** Said when the variable holds another model by now. */
+  readonly #outdated = signal<string | null>(null);
   #editor: KernelHost | null = null;
 
   constructor(args: EditorArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
@@ -39,11 +65,34 @@ export class EditorContent extends TabContent {
     void host?.close(true);
   }
 
+  /** The variable may hold another model since the tab was opened. */
+  async again(): Promise<void> {
+    const host = this.#editor;
+    if (!host?.comm_live) return;
+    const current = await ask<boolean>(host.kernel, "is_current", { tab: host.tab, variable: this.args.variable }).catch(() => true);
+    if (this.#editor !== host) return;
+    this.#outdated.value = current ? null : this._trans.__("The variable '%1' holds another model by now. This is the one before.", this.args.variable);
+  }
+
+  /** Asks before edits are lost. */
+  async mayLose(): Promise<boolean> {
+    if (!this.dirty.peek()) return true;
+    const { button } = await showDialog({
+      title: this._trans.__("Discard the edits?"),
+      body: this._trans.__("The edits of '%1' are in no variable. Hand them back to keep them.", this.args.variable),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__("Discard Edits") })],
+      defaultButton: 0,
+    });
+    return button.accept;
+  }
+
   /** Takes up the editor that the variable has in a tab, or opens one. */
   async #begin(resumes: boolean): Promise<void> {
-    await this.#editor?.close(false);
+    await this.#editor?.close(this.#outdated.peek() !== null);
     this.#editor = null;
-    this.say(this._trans.__("Waiting for the kernel, until nothing else runs there …"));
+    this.dirty.value = false;
+    this.#outdated.value = null;
+    this.say(this._trans.__("Opening the model … This waits until nothing else runs in the kernel."));
     let kernel: Kernel.IKernelConnection | null = null;
     try {
       kernel = await connect(this.#services.kernels, this.args.kernel);
@@ -73,8 +122,17 @@ export class EditorContent extends TabContent {
 
   #edit(host: KernelHost): void {
     this.#editor = host;
-    const lost = this._trans.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
+    const follow = () => {
+      if (this.#editor === host) this.dirty.value = host.dirty && host.comm_live;
+    };
+    host.on("change:dirty", follow);
+    host.on("comm_live_update", follow);
+    follow();
     const label = this._trans.__("Open '%1' Again", this.args.variable);
-    this.present(host, (store) => h(EditorView, { store, lost, label, onClick: () => void this.#begin(false) }));
+    const lost = this._trans.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
+    const onClick = async () => {
+      if (await this.mayLose()) await this.#begin(false);
+    };
+    this.present(host, (store) => h(EditorView, { store, lost, label, outdated: this.#outdated, onClick: () => void onClick() }));
   }
 }

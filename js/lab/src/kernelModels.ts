@@ -25,8 +25,10 @@ export interface ModelRow {
   structure: "graph" | "code" | "unbuilt";
   /** Whether an editor made it. */
   copy: boolean;
-  /** Edits that are in no variable yet; of an editor, all of its edits. */
+  /** Of an editor, how many edits it has. */
   edits: number;
+  /** Edits that are in no variable: of an editor, or of one that only a cell or a tab has. */
+  unhanded: number;
   /** The variable that holds what an editor made. */
   handed: string | null;
   /** A variable for the copy; null where there is none to be handed back. */

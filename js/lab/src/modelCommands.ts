@@ -134,6 +134,10 @@ export function addCommands(app: JupyterFrontEnd, panel: ModelsPanel, palette: I
     run: async ({ kernel, model: first }) => {
       const others = panel.models.filter(({ number }) => number !== first.number);
       const title = trans.__("Compare '%1' With", first.variable);
+      if (others.length === 0) {
+        await showDialog({ title, body: trans.__("No other variable of the kernel holds a model."), buttons: [Dialog.okButton()] });
+        return;
+      }
       const second = await pick(title, others);
       if (second) await commands.execute(DIFF, { kernel: kernel.kernel.id, first: first.variable, second: second.variable });
     },

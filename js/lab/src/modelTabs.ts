@@ -18,7 +18,11 @@ export class ModelTab<C extends Widget> extends MainAreaWidget<C> {
 }
 
 /** What a tab shows, and by what it was opened. */
-type Content<A> = Widget & { readonly args: A };
+type Content<A> = Widget & {
+  readonly args: A;
+  /** Called when it is gone to by the command. */
+  again?: () => unknown;
+};
 
 interface Opened<A, C extends Content<A>> {
   command: string;
@@ -33,6 +37,7 @@ interface Opened<A, C extends Content<A>> {
   /** What tells one tab from another. */
   key: (args: A) => string;
   make: (args: A) => ModelTab<C>;
+  /** Where the first one is put; others are put beside that. */
   place?: (args: A) => DocumentRegistry.IOpenOptions;
 }
 
@@ -51,9 +56,11 @@ export function addTabs<A extends object, C extends Content<A>>(
       const args = read(given);
       const open = tracker.find((tab) => keyOf(tab) === key(args));
       const tab = open ?? make(args);
-      if (!open) {
+      if (open) void open.content.again?.();
+      else {
+        const other = tracker.currentWidget;
+        app.shell.add(tab, "main", other ? { mode: "tab-after", ref: other.id } : place?.(args));
         void tracker.add(tab);
-        app.shell.add(tab, "main", place?.(args));
       }
       app.shell.activateById(tab.id);
       return tab;

@@ -27,10 +27,13 @@ export class TabContent extends Widget {
 
   /** Shows what a host has. */
   protected present(host: Host, view: (store: Store) => ComponentChildren): void {
+    const hadFocus = this.node.contains(document.activeElement);
     this.empty();
     this.store = new Store(host, viewOptions);
     render(view(this.store), this.node);
     this.#fit();
+    const { active, rows, focusWanted } = this.store;
+    if (hadFocus) focusWanted.value = active.peek() ?? rows.peek()[0]?.path ?? null;
   }
 
   /** Shows a line of text, and a button that goes on. */
@@ -51,8 +54,11 @@ export class TabContent extends Widget {
     this.#resized.observe(this.node);
   }
 
+  /** By a click inside it is activated, too, which has its own place for the focus. */
   protected override onActivateRequest(): void {
-    (this.node.querySelector<HTMLElement>("[role=row][tabindex='0'], input") ?? this.node).focus();
+    if (this.node.contains(document.activeElement)) return;
+    const first = this.node.querySelector<HTMLElement>("[role=row][tabindex='0'], input") ?? this.node;
+    first.focus({ preventScroll: true });
   }
 
   /** The list takes the room that the tab has. */

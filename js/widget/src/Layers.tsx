@@ -33,13 +33,15 @@ export function Layers({ store }: { store: Store }) {
 
   // The row that the keyboard is on. If it went away, the one that took its place.
   const lastIndex = useRef(0);
+  const lastRows = useRef(rows);
   const wanted = rows.findIndex((row) => row.path === store.active.value);
-  const activeIndex = wanted >= 0 ? wanted : layerAt(Math.max(0, Math.min(lastIndex.current, rows.length - 1)), 1);
+  const activeIndex = wanted >= 0 ? wanted : layerAt(successor(), 1);
   const active = rows[activeIndex];
   const hadFocus = scroller.current?.matches(":focus-within") ?? false;
 
   useLayoutEffect(() => {
     lastIndex.current = activeIndex;
+    lastRows.current = rows;
     if (active && store.active.value !== active.path) store.active.value = active.path;
     const root = scroller.current?.getRootNode() as Document | ShadowRoot;
     const nowhere = root.activeElement === null || root.activeElement === document.body;
@@ -95,6 +97,13 @@ export function Layers({ store }: { store: Store }) {
       stop();
     };
   }, [store]);
+
+  /** The place of the first row that stood after the active one, and is still there. */
+  function successor(): number {
+    const places = new Map(rows.map(({ path }, at) => [path, at]));
+    const after = lastRows.current.slice(lastIndex.current).find(({ path }) => places.has(path));
+    return (after && places.get(after.path)) ?? Math.max(0, rows.length - 1);
+  }
 
   /** The place of the next layer from a place on: what is gone takes no part. */
   function layerAt(index: number, by: 1 | -1): number {
