@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
@@ -70,8 +71,10 @@ def bind(
             "There is no notebook here to hand the model back to. Use ed.model, or pass "
             "namespace=globals()."
         )
-    holds = where.get(name)
-    if name in where and not isinstance(holds, keras.Model) and not overwrite:
+    # A variable of a notebook hides what Python itself calls so.
+    known = {**vars(builtins), **where} if namespace is None else where
+    holds = known.get(name)
+    if name in known and not isinstance(holds, keras.Model) and not overwrite:
         raise NameTaken(
             f"The variable '{name}' holds something else ({type(holds).__name__}). Choose another "
             "name, or pass overwrite=True."

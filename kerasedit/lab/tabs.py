@@ -54,8 +54,8 @@ class Tab:
         channel = comm.create_comm(target_name=TARGET, comm_id=name, primary=False)
         comm.get_comm_manager().register_comm(channel)
         channel.send()  # ipywidgets takes a comm that was never spoken on for one without a kernel
-        channel.on_close(lambda _: self.close())
-        self._name = name
+        channel.on_close(lambda _: self._close_all())
+        self._name, self._channel = name, channel
         self._widget = TabWidget(self, channel)
         _tabs[name] = self
 
@@ -83,6 +83,11 @@ class Tab:
     def tell_dirty(self) -> None:
         """Says anew whether anything would be lost."""
         self._widget.dirty = self.dirty
+
+    def _close_all(self) -> None:
+        """A page has ended the tab, which others may have, too."""
+        self._channel.publish_msg("comm_close")
+        self.close()
 
     def close(self) -> None:
         """Ends the tab, on whichever page it is."""

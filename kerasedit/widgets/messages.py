@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import math
 import os
@@ -192,7 +193,7 @@ def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     if not isinstance(name, str):
         raise EditError("'name' must be the name of a variable.")
     namespace = user_namespace() or {}
-    holds = namespace.get(name)
+    holds = namespace.get(name, vars(builtins).get(name))
     if holds is not None and holds is not editor.made and not overwrite:
         model = isinstance(holds, keras.Model)
         raise Taken(

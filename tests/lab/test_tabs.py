@@ -146,7 +146,7 @@ def test_a_variable_is_edited_on_a_copy_and_handed_back(kernel: Kernel) -> None:
     state = edit(kernel, 0, edit="rename", target="head", name="top")
     assert state["info"]["undo_label"] == "rename 'head' to 'top'"
     assert state["dirty"] is True
-    *states, answer, after = send(kernel, {"action": "hand_back", "name": "mine"})
+    *_, answer, after = send(kernel, {"action": "hand_back", "name": "mine"})
     assert answer["content"]["ok"] == {"name": "mine"}
     assert after["state"] == {"dirty": False}
     assert kernel.value("[mine.layers[-1].name, model.layers[-1].name]") == ["top", "head"]

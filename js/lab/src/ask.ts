@@ -45,8 +45,9 @@ export async function ask<T>(kernel: Kernel.IKernelConnection, question: string,
  */
 export async function askWhereKerasIs<T>(kernel: Kernel.IKernelConnection, question: string): Promise<T | "no Keras" | "no kerasedit"> {
   const hasKeras = `"keras" in __import__("sys").modules`;
-  // A folder of that name is found too, and has no origin.
-  const hasOurs = `getattr(__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit"), "origin", None)`;
+  // A folder of that name is found too, and has no origin; so is a file, which is no package.
+  const found = `__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit")`;
+  const hasOurs = `(lambda spec: spec and spec.origin and spec.submodule_search_locations)(${found})`;
   const told = await evaluate<T>(kernel, `(${call(question, {})} if ${hasOurs} else False) if ${hasKeras} else None`);
   return told === "None" ? "no Keras" : told === "False" ? "no kerasedit" : told;
 }
@@ -89,13 +90,21 @@ export function unlessLost<T>(kernel: Kernel.IKernelConnection, answer: Promise<
       session ??= header.session;
       if (header.session !== session) lose();
     };
+    // What was answered while the connection was cut is lost. What is asked now is answered after it.
+    const renew = () => {
+      if (kernel.connectionStatus !== "connected") return;
+      const lost = new KernelProblem("gone", "The connection to the kernel was cut, and its answer is lost.");
+      void kernel.requestKernelInfo().then(() => reject(lost), reject);
+    };
     kernel.statusChanged.connect(look);
     kernel.disposed.connect(look);
     kernel.iopubMessage.connect(hear);
+    kernel.connectionStatusChanged.connect(renew);
     void answer.then(resolve, reject).finally(() => {
       kernel.statusChanged.disconnect(look);
       kernel.disposed.disconnect(look);
       kernel.iopubMessage.disconnect(hear);
+      kernel.connectionStatusChanged.disconnect(renew);
     });
   });
 }

@@ -113,7 +113,7 @@ export class EditorContent extends TabContent {
     const isOurs = (other: string) => other === tab;
     const known = await KernelHost.attach(kernel, isOurs);
     if (known) return known;
-    if (resumes) throw new KernelProblem("gone", this._trans.__("The kernel was restarted, and what was edited here is gone with it."));
+    if (resumes) throw new KernelProblem("gone", this._trans.__("The kernel has nothing of this tab: it was restarted, or had not opened the model yet."));
     await ask(kernel, "open_variable", { tab, variable });
     const host = await KernelHost.attach(kernel, isOurs);
     if (!host) throw new KernelProblem("gone", this._trans.__("The kernel has lost the model."));
@@ -129,7 +129,7 @@ export class EditorContent extends TabContent {
     host.on("comm_live_update", follow);
     follow();
     const label = this._trans.__("Open '%1' Again", this.args.variable);
-    const lost = this._trans.__("The kernel has ended or was restarted, and what was edited here is gone with it.");
+    const lost = this._trans.__("What was edited here is gone: the kernel has ended or was restarted, or the tab was closed in another page.");
     const onClick = async () => {
       if (await this.mayLose()) await this.#begin(false);
     };

@@ -40,6 +40,8 @@ export class KernelHost extends PageHost {
   comm_live = true;
   readonly #subshell: string | null;
   readonly #changed = new Set<"selected" | "filter">();
+  /** The questions that wait for an answer. */
+  readonly #asked = new Set<string>();
   /** By this a kernel is told from the one before it was restarted. */
   #session: string | null = null;
 
@@ -57,9 +59,7 @@ export class KernelHost extends PageHost {
       return null;
     }
     const host = new KernelHost(kernel, tab, subshell);
-    const whole = new Promise<void>((resolve) => host.on("change:part", resolve));
-    host.#post({ method: "request_state" });
-    await unlessLost(kernel, whole);
+    await unlessLost(kernel, host.#whole());
     return host;
   }
 
@@ -70,6 +70,7 @@ export class KernelHost extends PageHost {
     this.#subshell = subshell;
     kernel.iopubMessage.connect(this.#hear);
     kernel.statusChanged.connect(this.#look);
+    kernel.connectionStatusChanged.connect(this.#renew);
     kernel.disposed.connect(this.#lose);
     addEventListener("pagehide", this.#forsake);
   }
@@ -87,6 +88,8 @@ export class KernelHost extends PageHost {
 
   send(content: unknown): void {
     if (!this.comm_live) throw new Error("The kernel is gone.");
+    const { id } = content as { id?: string };
+    if (id !== undefined) this.#asked.add(id);
     this.#post({ method: "custom", content });
   }
 
@@ -95,6 +98,7 @@ export class KernelHost extends PageHost {
     removeEventListener("pagehide", this.#forsake);
     this.kernel.iopubMessage.disconnect(this.#hear);
     this.kernel.statusChanged.disconnect(this.#look);
+    this.kernel.connectionStatusChanged.disconnect(this.#renew);
     this.kernel.disposed.disconnect(this.#lose);
     if (this.comm_live) {
       this.comm_live = false;
@@ -112,6 +116,18 @@ export class KernelHost extends PageHost {
   #forsake = ({ persisted }: PageTransitionEvent): void => {
     if (!persisted && this.comm_live) deleteSubshell(this.kernel, this.#subshell).catch(() => undefined);
   };
+
+  /** Asks for all of the state, and waits for it. */
+  #whole(): Promise<void> {
+    return new Promise((resolve) => {
+      const told = () => {
+        this.off("change:part", told);
+        resolve();
+      };
+      this.on("change:part", told);
+      this.#post({ method: "request_state" });
+    });
+  }
 
   #post(data: object): void {
     this.#message("comm_msg", data);
@@ -142,13 +158,27 @@ export class KernelHost extends PageHost {
 
   /** None of the traits holds buffers. What was set here and comes back as an echo is known. */
   #take({ method, state, content }: Told, buffers: (ArrayBuffer | ArrayBufferView)[]): void {
-    if (method === "custom") this.tell("msg:custom", content, buffers);
+    if (method === "custom") {
+      this.#asked.delete((content as { id?: string }).id ?? "");
+      this.tell("msg:custom", content, buffers);
+    }
     if (method !== "update" || !state) return;
     const { dirty = this.dirty, ...traits } = state;
     this.dirty = dirty;
     Object.assign(this.traits, traits);
     for (const name of Object.keys(state)) this.tell(`change:${name}`);
   }
+
+  /** What was told while the connection was cut is lost. The state tells what was done of it. */
+  #renew = (): void => {
+    if (this.kernel.connectionStatus !== "connected" || !this.comm_live) return;
+    const lost = [...this.#asked];
+    this.#asked.clear();
+    const error = { type: "Disconnected", message: "The connection to the kernel was cut. What is shown is how the model is now." };
+    void this.#whole().then(() => {
+      for (const id of lost) this.tell("msg:custom", { id, error }, []);
+    });
+  };
 
   #look = (): void => {
     if (isLost(this.kernel.status)) this.#lose();

@@ -3,6 +3,7 @@
 // Nothing of the file comes to the page. The context's methods to save and to revert, which all of
 // JupyterLab's menus, shortcuts and questions end in, are replaced by ones that ask the kernel.
 import { Dialog, InputDialog, showDialog, showErrorMessage } from "@jupyterlab/apputils";
+import { PathExt } from "@jupyterlab/coreutils";
 import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import { type Kernel, KernelAPI, type KernelSpec, type ServiceManager } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
@@ -63,6 +64,9 @@ export class ModelDocument {
   /** JupyterLab's own: finds out when the file was changed, and whether it may be. */
   readonly #look: () => Promise<void>;
 
+  /** What was edited before the page was loaded anew was looked for. */
+  readonly #resumed: Promise<void>;
+
   /** All views of a document share it. */
   static of(context: DocumentRegistry.Context, services: ServiceManager.IManager, trans: TranslationBundle): ModelDocument {
     const known = this.#all.get(context);
@@ -91,7 +95,7 @@ export class ModelDocument {
     const look = () => (this.writable.value = context.contentsModel?.writable ?? true);
     void context.ready.then(look);
     context.fileChanged.connect(look);
-    void this.#resume();
+    this.#resumed = this.#resume();
   }
 
   /** The file as the server knows it. */
@@ -103,16 +107,21 @@ export class ModelDocument {
 
   /** Starts a kernel and loads the model there. */
   async edit(spec?: string): Promise<void> {
+    await this.#resumed;
     if (this.busy.value !== null || this.editor.value) return;
     this.problem.value = null;
     this.busy.value = this._trans.__("Starting a kernel …");
+    const { localPath } = this.#context;
     try {
       const id = await this.#start(spec);
+      if (this.#context.isDisposed) throw new Cancelled();
       this.busy.value = this._trans.__("Loading the model …");
       if (!(await this.#join(id))) this.#take(await this.#load(await connect(this.#services.kernels, id)));
     } catch (problem) {
       this.problem.value = this.#explain(problem);
-      await this.#context.sessionContext.shutdown().catch(() => undefined);
+      // The session of a tab that was closed meanwhile nobody else ends.
+      const end = this.#context.isDisposed ? this.#services.sessions.stopIfNeeded(localPath) : this.#context.sessionContext.shutdown();
+      await end.catch(() => undefined);
     } finally {
       this.busy.value = null;
     }
@@ -308,7 +317,7 @@ export class ModelDocument {
       text: localPath,
       okLabel: this._trans.__("Save"),
     });
-    const path = value?.trim().replace(/^\/+/, "") ?? "";
+    const path = PathExt.normalize(value?.trim() ?? "").replace(/^\/+/, "");
     if (!button.accept || path === "") return false;
     if (path === localPath) {
       await this.#save();
@@ -327,6 +336,12 @@ export class ModelDocument {
   }
 
   async #revert(): Promise<void> {
+    if (this.busy.value !== null) throw new Cancelled();
+    this.busy.value = this._trans.__("Reading the file again …");
+    await this.#readAgain().finally(() => (this.busy.value = null));
+  }
+
+  async #readAgain(): Promise<void> {
     const old = this.editor.value;
     if (old) {
       try {
@@ -341,23 +356,21 @@ export class ModelDocument {
 
   /** Has the kernel write the file; asks where it is no longer the one that was read. */
   async #write(host: KernelHost, path: string): Promise<void> {
-    const saving = this._trans.__("Saving the model …");
+    if (this.busy.value !== null) throw new Cancelled();
+    this.busy.value = this._trans.__("Saving the model …");
     this.#tell("started");
-    this.busy.value = saving;
     try {
       const place = await this.reader.at(path).place();
       const write = (overwrite: boolean) => ask<string[]>(host.kernel, "save_file", { tab: host.tab, path: place.path, overwrite });
       const notes = await write(false).catch(async (problem: unknown) => {
         if (!(problem instanceof KernelProblem && problem.type === "FileChanged")) throw problem;
-        this.busy.value = null;
-        if (!(await this.#mayOverwrite(path))) return this.#revert();
-        this.busy.value = saving;
-        return write(true);
+        return (await this.#mayOverwrite(path)) ? write(true) : this.#readAgain();
       });
       if (notes?.length) void showDialog({ title: this._trans.__("The model was saved"), body: notes.join("\n"), buttons: [Dialog.okButton()] });
       this.#tell("completed");
     } catch (problem) {
       this.#tell("failed");
+      this.busy.value = null;
       await this.#fail(this._trans.__("The model was not saved"), problem);
     } finally {
       this.busy.value = null;

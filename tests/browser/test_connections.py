@@ -1,0 +1,95 @@
+"""Pages whose connection to the kernel is cut for a while, with another page on the same kernel: what was
+said meanwhile the server keeps for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests import models
+
+from .lab import WAIT, Jupyter, Lab, open_lab
+from .test_editing import edit_file, editor, expect_dirty, remove
+from .test_model_files import double_click, folder
+from .test_models_panel import busy, panel
+from .widget import button, python, row
+
+__all__ = ["folder"]  # a fixture
+
+# Sockets that can be cut, and then not be made anew.
+SOCKETS = """
+    const made = new Set();
+    const Real = window.WebSocket;
+    window.WebSocket = class extends Real {
+        constructor(url, ...more) {
+            super(window.isCut ? "ws://127.0.0.1:1/" : url, ...more);
+            made.add(this);
+        }
+    };
+    window.cut = () => {
+        window.isCut = true;
+        for (const socket of made) socket.close();
+        made.clear();
+    };
+"""
+
+
+class Breakable(Lab):
+    """A page whose connections can be cut."""
+
+    def start(self, workspace: str = "default") -> Lab:
+        self.page.add_init_script(SOCKETS)
+        return super().start(workspace)
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        self.page.evaluate("cut()")
+        yield
+        self.page.evaluate("() => { window.isCut = false; }")
+
+
+@pytest.fixture
+def lab(jupyter: Jupyter, browser: Browser) -> Iterator[Lab]:
+    with open_lab(browser, jupyter, Breakable) as opened:
+        yield opened
+
+
+def test_a_tab_takes_up_what_it_missed(lab: Breakable, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    first = edit_file(lab, "m.keras")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    double_click(other, "m.keras")
+    second = editor(other)
+    with lab.cut():
+        remove(second, "block2_relu")
+        button(second, "Save").click()
+        expect_dirty(other, "m.keras", 0)
+        expect(row(first, "block2_relu")).to_be_visible()
+    expect(row(first, "block2_relu")).to_have_count(0, timeout=WAIT)
+    remove(first, "block3_relu")
+    expect(row(second, "block3_relu")).to_have_count(0)
+
+
+def test_the_panel_asks_again(lab: Breakable) -> None:
+    lab.new_notebook()
+    shown = panel(lab)
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    other.open_notebook("test.ipynb")
+    python(
+        lab,
+        "import keras, time\nfrom kerasedit.lab import models\n"
+        "def slowly(tell=models.tell_models):\n    time.sleep(2)\n    return tell()\n"
+        "models.tell_models = slowly\n"
+        "first = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])",
+    )
+    expect(row(shown, "first")).to_be_visible()
+    expect(busy(shown)).to_have_text("")
+    python(other, "second = first")
+    expect(busy(shown)).to_have_text("busy")
+    with lab.cut():
+        python(other, "1")
+    expect(row(shown, "second")).to_be_visible(timeout=WAIT)
