@@ -186,25 +186,22 @@ def test_a_file_that_changed_is_read_again(lab: Lab, folder: Path) -> None:
 
 
 def test_an_answer_that_comes_late_is_passed_over(lab: Lab, folder: Path) -> None:
-    file, late = folder / "m.keras", []
+    file = folder / "m.keras"
+    held: list[Route] = []
     models.cnn().save(file)
     double_click(lab, "m.keras")
     expect(row(view(lab), "block1_conv")).to_be_visible()
-
-    def hold(route: Route) -> None:
-        """Of two readings the first is answered after the second, as the file was then."""
-        answer = route.fetch()
-        if not late:
-            late.append((route, answer))
-            models.nested().save(file)
-            return
-        route.fulfill(response=answer)
-        earlier, old = late.pop()
-        earlier.fulfill(response=old)
-        lab.page.unroute("**/kerasedit/model?*")
-
-    lab.page.route("**/kerasedit/model?*", hold)
-    with lab.page.expect_response(lambda told: "kerasedit/model?" in told.url and not late):
-        for _ in range(2):
-            button(view(lab), "Reload file").click()
+    lab.page.route("**/kerasedit/model?*", lambda route: held.append(route))
+    for number in (1, 2):
+        button(view(lab), "Reload file").click()
+        while len(held) < number:
+            lab.page.wait_for_timeout(50)
+    first, second = held
+    as_it_was = first.fetch()
+    models.nested().save(file)
+    second.fulfill(response=second.fetch())
+    expect(row(view(lab), "backbone")).to_be_visible()
+    with lab.page.expect_response("**/kerasedit/model?*"):
+        first.fulfill(response=as_it_was)
+    lab.page.wait_for_timeout(500)
     expect(row(view(lab), "backbone")).to_be_visible()

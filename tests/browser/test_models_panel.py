@@ -432,7 +432,15 @@ def test_a_training_that_is_watched_is_a_busy_kernel(lab: Lab) -> None:
     lab.page.wait_for_timeout(1500)
     assert questions.asked == asked
     lab.execute("docmanager:save")
-    lab.page.wait_for_timeout(2000)  # JupyterLab keeps its layout a moment later
+    # JupyterLab keeps its layout a moment later.
+    lab.wait_until(
+        """async () => {
+            const { data } = await jupyterapp.serviceManager.workspaces.fetch("default");
+            const [console] = Object.keys(data).filter(name => name.startsWith("console:"));
+            const layout = JSON.stringify(data["layout-restorer:data"]);
+            return layout.includes(console) && layout.includes("kerasedit-models");
+        }"""
+    )
     lab.reload()
     shown = lab.page.get_by_role("region", name="Keras models")
     expect(shown).to_contain_text("The kernel is busy")
@@ -450,7 +458,15 @@ def test_a_console_and_a_reload(lab: Lab) -> None:
         BUILD,
     )
     expect(row(shown, "model")).to_be_visible()
-    lab.page.wait_for_timeout(2000)  # JupyterLab keeps its layout a moment later
+    # JupyterLab keeps its layout a moment later.
+    lab.wait_until(
+        """async () => {
+            const { data } = await jupyterapp.serviceManager.workspaces.fetch("default");
+            const [console] = Object.keys(data).filter(name => name.startsWith("console:"));
+            const layout = JSON.stringify(data["layout-restorer:data"]);
+            return layout.includes(console) && layout.includes("kerasedit-models");
+        }"""
+    )
     lab.reload()
     expect(row(lab.page.get_by_role("region", name="Keras models"), "model")).to_be_visible()
 

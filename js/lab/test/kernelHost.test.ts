@@ -13,6 +13,7 @@ const STATE = { part: "editor", revision: 3, snapshot: [row("a")], patch: [[0, 1
 class FakeKernel {
   readonly iopubMessage = new Signal<this, object>(this);
   readonly statusChanged = new Signal<this, string>(this);
+  readonly connectionStatusChanged = new Signal<this, string>(this);
   readonly disposed = new Signal<this, void>(this);
   readonly sent: { kind: string; subshell: string | null; content: Record<string, unknown> }[] = [];
   readonly username = "ada";
@@ -20,6 +21,7 @@ class FakeKernel {
   readonly commsOverSubshells = "perCommTarget";
   supportsSubshells = true;
   status = "idle";
+  connectionStatus = "connected";
   isDisposed = false;
   tabs = ["file-1", "file-2"];
   deleted: string[] = [];
@@ -36,10 +38,16 @@ class FakeKernel {
     const comms = Object.fromEntries(this.tabs.map((tab) => [tab, { target_name: "kerasedit" }]));
     return { done: Promise.resolve({ content: { status: "ok", comms } }) };
   };
+  requestKernelInfo = () => Promise.resolve({});
   dispose = () => {
     this.isDisposed = true;
     this.disposed.emit();
   };
+
+  connect(status: "connected" | "connecting"): void {
+    this.connectionStatus = status;
+    this.connectionStatusChanged.emit(status);
+  }
 
   say(data: object, { tab = "file-2", kind = "comm_msg", session = "first" } = {}): void {
     this.iopubMessage.emit({ channel: "iopub", header: { msg_type: kind, session }, content: { comm_id: tab, data }, buffers: [] });
@@ -80,6 +88,22 @@ describe("KernelHost", () => {
     kernel.tabs = ["another"];
     expect(await KernelHost.attach(kernel as unknown as Kernel.IKernelConnection, isFile)).toBeNull();
     expect(kernel.deleted).toEqual(["s"]);
+  });
+
+  it("asks how things stand after the connection was cut, and waits for no answers of before", async () => {
+    const { kernel, host } = await attach();
+    const heard = vi.fn();
+    host.on("msg:custom", heard);
+    host.send({ id: "1", query: "ping" });
+    host.send({ id: "2", query: "ping" });
+    kernel.say({ method: "custom", content: { id: "1", ok: {} } });
+    kernel.sent.length = 0;
+    kernel.connect("connecting");
+    expect(kernel.sent).toEqual([]);
+    kernel.connect("connected");
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(2));
+    expect(kernel.sent.map(({ content }) => content["data"])).toEqual([{ method: "request_state" }]);
+    expect(heard.mock.lastCall?.[0]).toMatchObject({ id: "2", error: { type: "Disconnected" } });
   });
 
   it("announces an update when all of it is set, and nobody else's", async () => {
@@ -127,6 +151,14 @@ describe("KernelHost", () => {
     expect(kernel.sent.at(-1)?.kind).toBe(ends ? "comm_close" : "comm_msg");
     expect([kernel.deleted, kernel.isDisposed]).toEqual([["s"], true]);
   });
+});
+
+it("waits for no answer that was lost with the connection", async () => {
+  const kernel = new FakeKernel();
+  const answer = unlessLost(kernel as unknown as Kernel.IKernelConnection, new Promise(() => undefined));
+  kernel.connect("connecting");
+  kernel.connect("connected");
+  await expect(answer).rejects.toThrow("connection to the kernel was cut");
 });
 
 it("waits for no kernel that ends", async () => {
