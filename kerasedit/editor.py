@@ -1006,12 +1006,20 @@ class Editor(EditMethods["Editor"]):
             self.handed_back = name
             return model
 
-    def save(self, path: str | os.PathLike[str], *, verify: Any = False) -> Editor:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        verify: Any = False,
+        last: Callable[[], object] = lambda: None,
+    ) -> Editor:
         """Saves `ed.model`: written beside, loaded back, compared to the bit, then renamed.
 
         Args:
             path: a `.keras` or `.h5` file.
             verify: save it only if it is sound: True, or the inputs to find that out with.
+            last: called just before an old file is replaced, which stays if this raises an
+                `EditError`.
 
         Raises:
             EditError: it cannot be saved so that it loads back the same, or is not sound; an old
@@ -1036,6 +1044,7 @@ class Editor(EditMethods["Editor"]):
                 if verify is not False:
                     inputs = None if verify is True else verify
                     _require(verify_loaded(source, copy, loaded, inputs))
+                last()
 
             save_model(copy.model, path, check, custom_objects=self._custom_objects)
             return self

@@ -72,10 +72,16 @@ class Tab:
             step is not saved for step, saved in zip(steps, self._saved, strict=True)
         )
 
-    def save(self, path: str) -> None:
+    def save(self, path: str, overwrite: bool) -> None:
         """Saves the model to a file, which is then the one that is edited."""
+
+        def look() -> None:
+            if not overwrite and os.path.exists(path) and stamp_of(path) != self.stamp:
+                raise FileChanged(f"'{path}' has changed since it was opened or saved.")
+
+        look()
         with self.editor.lock:
-            self.editor.save(path)
+            self.editor.save(path, last=look)
             self._saved = self.editor.steps
             self.stamp = stamp_of(path)
             self.tell_dirty()
@@ -219,9 +225,7 @@ def save_file(tab: str, path: str, overwrite: bool = False) -> list[str]:
     opened = _tabs.get(tab)
     if opened is None:
         raise EditError("The kernel has nothing of this tab: it was restarted.")
-    if not overwrite and os.path.exists(path) and stamp_of(path) != opened.stamp:
-        raise FileChanged(f"'{path}' has changed since it was opened or saved.")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        opened.save(path)
+        opened.save(path, overwrite)
     return [str(warning.message) for warning in caught]

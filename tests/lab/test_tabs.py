@@ -223,6 +223,28 @@ def test_a_file_that_changed_is_not_overwritten_unasked(kernel: Kernel, file: Pa
     ask(kernel, "save_file", tab=TAB, path=str(file))
 
 
+def test_a_file_that_changes_while_it_is_saved(kernel: Kernel, file: Path) -> None:
+    ask(kernel, "open_file", tab=TAB, path=str(file))
+    edit(kernel, 0, edit="rename", target="head", name="top")
+    kernel.run(f"""
+from kerasedit import files
+load_back = files._load_back
+def meanwhile(*args):
+    open({str(file)!r}, "ab").write(b"theirs")
+    return load_back(*args)
+files._load_back = meanwhile
+""")
+    try:
+        with pytest.raises(Refused, match="FileChanged"):
+            ask(kernel, "save_file", tab=TAB, path=str(file))
+    finally:
+        kernel.run("files._load_back = load_back")
+    assert file.read_bytes().endswith(b"theirs")
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    ask(kernel, "save_file", tab=TAB, path=str(file), overwrite=True)
+    assert keras.saving.load_model(file).layers[-1].name == "top"
+
+
 def test_a_file_is_saved_under_another_name(kernel: Kernel, file: Path) -> None:
     """Which is then the one that is edited. What stands there already is not overwritten unasked."""
     before = file.read_bytes()

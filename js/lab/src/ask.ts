@@ -93,7 +93,7 @@ export function unlessLost<T>(kernel: Kernel.IKernelConnection, answer: Promise<
     // What was answered while the connection was cut is lost. What is asked now is answered after it.
     const renew = () => {
       if (kernel.connectionStatus !== "connected") return;
-      const lost = new KernelProblem("gone", "The connection to the kernel was cut, and its answer is lost.");
+      const lost = new KernelProblem("cut", "The connection to the kernel was cut, and its answer is lost.");
       void kernel.requestKernelInfo().then(() => reject(lost), reject);
     };
     kernel.statusChanged.connect(look);

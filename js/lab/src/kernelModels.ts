@@ -68,7 +68,7 @@ export type Known =
   | { is: "models"; models: readonly ModelRow[]; more: number };
 
 /** What says nothing of the question itself: it is asked again. */
-const UNANSWERED = ["aborted", "gone"];
+const UNANSWERED = ["aborted", "gone", "cut"];
 
 const NOTHING: Known = { is: "nothing" };
 

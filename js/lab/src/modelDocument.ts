@@ -371,7 +371,8 @@ export class ModelDocument {
     } catch (problem) {
       this.#tell("failed");
       this.busy.value = null;
-      await this.#fail(this._trans.__("The model was not saved"), problem);
+      const cut = problem instanceof KernelProblem && problem.type === "cut";
+      await this.#fail(cut ? this._trans.__("It is not known whether the model was saved") : this._trans.__("The model was not saved"), problem);
     } finally {
       this.busy.value = null;
     }
