@@ -371,6 +371,19 @@ class Lab:
             assert time.monotonic() < deadline, f"It did not come true: {predicate}"
             self.page.wait_for_timeout(100)
 
+    def layout_kept(self, *starts: str) -> None:
+        """Waits until JupyterLab has kept its layout, with what is called so or begins so."""
+        self.wait_until(
+            """async starts => {
+                const { data } = await jupyterapp.serviceManager.workspaces.fetch("default");
+                const layout = JSON.stringify(data["layout-restorer:data"]);
+                const names = [...Object.keys(data), "kerasedit-models"];
+                const isKept = name => layout.includes(name);
+                return starts.every(it => names.some(name => name.startsWith(it) && isKept(name)));
+            }""",
+            list(starts),
+        )
+
     def interrupt(self) -> None:
         """The stop button."""
         self.execute("notebook:interrupt-kernel")

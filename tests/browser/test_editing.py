@@ -525,13 +525,7 @@ def test_a_variables_tab_is_there_after_a_reload(lab: Lab) -> None:
     remove(shown, "block2_relu")
     lab.execute("docmanager:save-all")
     kernel = kernels(lab)[0]
-    lab.wait_until(
-        """async tab => {
-            const { data } = await window.jupyterapp.serviceManager.workspaces.fetch("default");
-            return tab in data && JSON.stringify(data["layout-restorer:data"]).includes(tab);
-        }""",
-        f"kerasedit-editors:{kernel}:model",
-    )
+    lab.layout_kept(f"kerasedit-editors:{kernel}:model")
     lab.reload()
     shown = editor(lab)
     expect(row(shown, "block2_relu")).to_have_count(0)

@@ -432,20 +432,25 @@ def test_a_training_that_is_watched_is_a_busy_kernel(lab: Lab) -> None:
     lab.page.wait_for_timeout(1500)
     assert questions.asked == asked
     lab.execute("docmanager:save")
-    # JupyterLab keeps its layout a moment later.
-    lab.wait_until(
-        """async () => {
-            const { data } = await jupyterapp.serviceManager.workspaces.fetch("default");
-            const [console] = Object.keys(data).filter(name => name.startsWith("console:"));
-            const layout = JSON.stringify(data["layout-restorer:data"]);
-            return layout.includes(console) && layout.includes("kerasedit-models");
-        }"""
-    )
+    lab.layout_kept("notebook:", "kerasedit-models")
     lab.reload()
     shown = lab.page.get_by_role("region", name="Keras models")
     expect(shown).to_contain_text("The kernel is busy")
     lab.interrupt()
     expect(row(shown, "model")).to_be_visible()
+
+
+def test_a_file_of_the_users_own_is_not_run(lab: Lab) -> None:
+    own = lab.jupyter.root / "kerasedit.py"
+    own.write_text("open('it-ran', 'w')")
+    try:
+        lab.new_notebook()
+        shown = panel(lab)
+        python(lab, "import keras")
+        expect(shown).to_contain_text("kerasedit is not installed for this kernel")
+    finally:
+        own.unlink()
+    assert not (lab.jupyter.root / "it-ran").exists()
 
 
 def test_a_console_and_a_reload(lab: Lab) -> None:
@@ -458,15 +463,7 @@ def test_a_console_and_a_reload(lab: Lab) -> None:
         BUILD,
     )
     expect(row(shown, "model")).to_be_visible()
-    # JupyterLab keeps its layout a moment later.
-    lab.wait_until(
-        """async () => {
-            const { data } = await jupyterapp.serviceManager.workspaces.fetch("default");
-            const [console] = Object.keys(data).filter(name => name.startsWith("console:"));
-            const layout = JSON.stringify(data["layout-restorer:data"]);
-            return layout.includes(console) && layout.includes("kerasedit-models");
-        }"""
-    )
+    lab.layout_kept("console:", "kerasedit-models")
     lab.reload()
     expect(row(lab.page.get_by_role("region", name="Keras models"), "model")).to_be_visible()
 
