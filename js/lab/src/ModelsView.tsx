@@ -178,7 +178,7 @@ function List({ shown, kernel, models, more, onEdit, trans }: ListProps) {
           />
         ))}
       </div>
-      {more > 0 && <p class="ke-models-more ke-dim">{trans._n("and one more", "and %1 more", more, count(more))}</p>}
+      {more > 0 && <p class="ke-models-more ke-dim">{trans._n("and one more", "and %2 more", more, count(more))}</p>}
     </>
   );
 }
@@ -239,7 +239,7 @@ function Row({ model, kernel, stop, open, onActive, onOpen, onEdit, trans }: Row
           <span>{trans.__("not built yet")}</span>
         ) : (
           <>
-            <span>{trans._n("1 parameter", "%1 parameters", model.params, count(model.params))}</span>
+            <span>{trans._n("%2 parameter", "%2 parameters", model.params, count(model.params))}</span>
             <span>{share(model.params, model.trainable ?? 0, trans)}</span>
           </>
         )}
@@ -271,11 +271,11 @@ function Badges({ model, trans }: { model: ModelRow; trans: TranslationBundle })
   if (sameAs !== null) badges.push([trans.__("same as %1", sameAs), trans.__("Both variables hold one and the same model.")]);
   if (compiled) badges.push([trans.__("compiled"), trans.__("It has a loss and an optimizer: fit() can be called.")]);
   if (copy) badges.push([trans.__("edited"), trans.__("A copy that an editor made.")]);
-  if (edits > unhanded) badges.push([trans._n("1 edit", "%1 edits", edits, count(edits)), trans.__("What was edited so far.")]);
+  if (edits > unhanded) badges.push([trans._n("1 edit", "%2 edits", edits, count(edits)), trans.__("What was edited so far.")]);
   if (handed !== null) badges.push([trans.__("in %1", handed), trans.__("The variable that holds the edited copy.")]);
   if (unhanded > 0) {
     badges.push([
-      trans._n("1 edit not handed back", "%1 edits not handed back", unhanded, count(unhanded)),
+      trans._n("1 edit not handed back", "%2 edits not handed back", unhanded, count(unhanded)),
       trans.__("The edits are in an editor's copy, which no variable holds yet."),
     ]);
   }
@@ -352,5 +352,5 @@ function Tensors({ tensors }: { tensors: readonly Tensor[] }) {
 function layersText(layers: ModelFacts["layers"], trans: TranslationBundle): string {
   const named = layers.slice(0, LISTED).map(([name, number]) => `${count(number)} ${name}`);
   const more = layers.slice(LISTED).reduce((sum, [, number]) => sum + number, 0);
-  return named.join(", ") + (more > 0 ? `, ${trans._n("one other", "%1 others", more, count(more))}` : "");
+  return named.join(", ") + (more > 0 ? `, ${trans._n("one other", "%2 others", more, count(more))}` : "");
 }
