@@ -77,6 +77,13 @@ def expect_equal(file: Path, expected: keras.Model) -> None:
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected.predict(x, verbose=0))
 
 
+NO_KERNEL = """async () => {
+    const { kernels } = window.jupyterapp.serviceManager;
+    await kernels.refreshRunning();
+    return [...kernels.running()].length === 0;
+}"""
+
+
 # --- Files ----------------------------------------------------------------------------------------
 
 
@@ -125,10 +132,7 @@ def test_a_file_is_edited_saved_and_undone_to_clean(lab: Lab, folder: Path) -> N
 
     title(lab, "m.keras").locator(".lm-TabBar-tabCloseIcon").click()
     expect(title(lab, "m.keras")).to_have_count(0)
-    lab.wait_until(
-        "async () => { const { kernels } = window.jupyterapp.serviceManager;"
-        " await kernels.refreshRunning(); return [...kernels.running()].length === 0; }"
-    )
+    lab.wait_until(NO_KERNEL)
 
 
 def test_a_file_that_changed_on_disk_is_asked_about(lab: Lab, folder: Path) -> None:
@@ -307,6 +311,18 @@ def test_two_pages_that_look_at_a_file_edit_it_in_one_kernel(lab: Lab, folder: P
     assert len(kernels(lab)) == 1
     remove(editor(lab), "block2_relu")
     expect(row(editor(pages[1]), "block2_relu")).to_have_count(0)
+
+
+def test_a_tab_that_is_closed_before_its_kernel_is_there_leaves_none(
+    lab: Lab, folder: Path
+) -> None:
+    models.cnn().save(folder / "m.keras")
+    double_click(lab, "m.keras")
+    button(view(lab), "Edit").click()
+    lab.execute("application:close")
+    expect(title(lab, "m.keras")).to_have_count(0)
+    lab.page.wait_for_timeout(3000)  # for a kernel to be there that nobody wants
+    lab.wait_until(NO_KERNEL)
 
 
 def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:
@@ -568,6 +584,21 @@ def test_edits_in_no_variable_are_not_lost_unasked(lab: Lab) -> None:
     expect(title(lab, "ed")).to_have_count(0)
     to_notebook(lab)
     assert python(lab, "print(len(ed.history))") == "1"
+
+
+def test_a_tab_that_another_page_closes_says_so(lab: Lab) -> None:
+    lab.new_notebook()
+    python(lab, SET_UP)
+    edit_variable(lab)
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    other.open_notebook("test.ipynb")
+    expect(row(edit_variable(other), "head")).to_be_visible()
+    title(other, "model").locator(".lm-TabBar-tabCloseIcon").click()
+    lost = lab.page.locator(".ke-tab").get_by_role("alert")
+    expect(lost).to_contain_text("closed in another page")
+    lost.get_by_role("button").click()
+    expect(row(editor(lab), "head")).to_be_visible()
+    expect(lost).to_have_count(0)
 
 
 def test_a_variable_that_holds_another_model_by_now(lab: Lab) -> None:

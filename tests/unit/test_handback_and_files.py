@@ -50,6 +50,17 @@ def test_hand_back_replaces_a_model_and_nothing_else() -> None:
         assert ed.hand_back(name, space, overwrite=True) is space[name]
 
 
+def test_in_a_notebook_names_of_pythons_own_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    space: dict[str, Any] = {}
+    monkeypatch.setattr("kerasedit.handback.user_namespace", lambda: space)
+    ed = Editor(models.chain())
+    with pytest.raises(NameTaken, match="print"):
+        ed.hand_back("print")
+    assert space == {}
+    assert ed.hand_back("print", overwrite=True) is space["print"]
+    assert ed.hand_back("print") is space["print"], "it holds a model now"
+
+
 @pytest.mark.parametrize("name", ["", "2m", "a b", "for", "a.b", None, 3, "m-1", "None"])
 def test_names_no_variable_can_have(name: Any) -> None:
     space: dict[str, Any] = {}
