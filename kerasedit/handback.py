@@ -38,6 +38,11 @@ def _marimo_globals() -> MutableMapping[str, Any] | None:
         return None
 
 
+def with_builtins(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What names mean in a notebook: its variables hide what Python itself calls so."""
+    return {**vars(builtins), **variables}
+
+
 def after_cell(fn: Callable[[], Any]) -> None:
     """Calls a function once the cell that runs now has ended, however it ends; not outside IPython."""
     shell = _ipython()
@@ -71,8 +76,7 @@ def bind(
             "There is no notebook here to hand the model back to. Use ed.model, or pass "
             "namespace=globals()."
         )
-    # A variable of a notebook hides what Python itself calls so.
-    known = {**vars(builtins), **where} if namespace is None else where
+    known = with_builtins(where) if namespace is None else where
     holds = known.get(name)
     if name in known and not isinstance(holds, keras.Model) and not overwrite:
         raise NameTaken(

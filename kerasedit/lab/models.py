@@ -190,6 +190,7 @@ def _editor_of(model: Any, editors: Iterable[Editor]) -> Editor | None:
 
 def _model_row(model: Any, editors: list[Editor], found: Found, held: set[int]) -> Told:
     from .. import _keras
+    from ..handback import proposed_variable
     from .variables import edits_in_none
 
     own = _keras.own_attributes(model)
@@ -214,12 +215,13 @@ def _model_row(model: Any, editors: list[Editor], found: Found, held: set[int]) 
         "edits": 0,
         "unhanded": max((edits_in_none(ed, held) for ed in elsewhere), default=0),
         "handed": None,
-        "proposed": None if editor is None else _proposed(editor, found),
+        "proposed": None if editor is None else proposed_variable(editor, found),
     }
 
 
 def _editor_row(editor: Editor, _: list[Editor], found: Found, held: set[int]) -> Told:
     from .. import _keras
+    from ..handback import proposed_variable
     from .variables import edits_in_none
 
     graph, made = editor.graph, editor.made
@@ -237,7 +239,7 @@ def _editor_row(editor: Editor, _: list[Editor], found: Found, held: set[int]) -
         "edits": len(editor.history),
         "unhanded": edits_in_none(editor, held),
         "handed": None if handed is None else _text(handed),
-        "proposed": _proposed(editor, found),
+        "proposed": proposed_variable(editor, found),
     }
 
 
@@ -271,12 +273,6 @@ def _totals(editor: Editor) -> tuple[int, int]:
         totals = count_params(graph, graph.root), count_trainable(graph)
         _known[editor] = revision, totals
     return totals
-
-
-def _proposed(editor: Editor, found: Found) -> str:
-    from ..handback import proposed_variable
-
-    return proposed_variable(editor, found)
 
 
 # -- at a glance ---------------------------------------------------------------------------------

@@ -139,7 +139,8 @@ class TabWidget(EditorWidget):
 
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         super()._receive(_widget, content, _buffers)
-        self._tab.tell_dirty()  # it may have been handed back
+        if isinstance(content, dict) and content.get("action") == "hand_back":
+            self._tab.tell_dirty()
 
 
 def tell_dirty(editor: Editor) -> None:

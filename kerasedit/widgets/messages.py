@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import math
 import os
@@ -15,7 +14,7 @@ import numpy as np
 from ..block_data import read_block
 from ..edits import read_edit
 from ..errors import EditError, NameTaken, ShapeMismatch, TargetError
-from ..handback import user_namespace
+from ..handback import user_namespace, with_builtins
 from ..palette import palette
 from ..plan import Plan
 from ..training.monitor import View
@@ -192,8 +191,7 @@ def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     name, overwrite = message.get("name"), message.get("overwrite") is True
     if not isinstance(name, str):
         raise EditError("'name' must be the name of a variable.")
-    namespace = user_namespace() or {}
-    holds = namespace.get(name, vars(builtins).get(name))
+    holds = with_builtins(user_namespace() or {}).get(name)
     if holds is not None and holds is not editor.made and not overwrite:
         model = isinstance(holds, keras.Model)
         raise Taken(

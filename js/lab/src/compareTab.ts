@@ -8,6 +8,7 @@ import { ask, inWords } from "./ask";
 import "./compare.css";
 import type { Comparison } from "./comparison";
 import { CompareView } from "./CompareView";
+import { focusInto } from "./focusInto";
 import { connect } from "./kernelHost";
 import { KernelModels } from "./kernelModels";
 import { viewOptions } from "./settings";
@@ -53,7 +54,7 @@ export class CompareContent extends ShownWidget {
   }
 
   protected override onActivateRequest(): void {
-    if (!this.node.contains(document.activeElement)) (this.node.querySelector<HTMLElement>("[role=option][tabindex='0']") ?? this.node).focus();
+    focusInto(this.node, ["[role=option][tabindex='0']"]);
   }
 
   protected tellShown(): void {

@@ -122,12 +122,9 @@ export class EditorContent extends TabContent {
 
   #edit(host: KernelHost): void {
     this.#editor = host;
-    const follow = () => {
-      if (this.#editor === host) this.dirty.value = host.dirty && host.comm_live;
-    };
-    host.on("change:dirty", follow);
-    host.on("comm_live_update", follow);
-    follow();
+    host.followDirty((dirty) => {
+      if (this.#editor === host) this.dirty.value = dirty;
+    });
     const label = this._trans.__("Open '%1' Again", this.args.variable);
     const lost = this._trans.__("What was edited here is gone: the kernel has ended or was restarted, or the tab was closed in another page.");
     const onClick = async () => {

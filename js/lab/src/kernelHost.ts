@@ -93,6 +93,14 @@ export class KernelHost extends PageHost {
     this.#post({ method: "custom", content });
   }
 
+  /** Tells now and whenever it changes whether edits would be lost; of a kernel that is gone they are. */
+  followDirty(tell: (dirty: boolean) => void): void {
+    const look = () => tell(this.dirty && this.comm_live);
+    this.on("change:dirty", look);
+    this.on("comm_live_update", look);
+    look();
+  }
+
   /** Leaves the kernel. What is edited there stays, unless the tab ends. */
   async close(ends: boolean): Promise<void> {
     removeEventListener("pagehide", this.#forsake);

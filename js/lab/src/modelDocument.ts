@@ -276,13 +276,10 @@ export class ModelDocument {
       return;
     }
     const { model } = this.#context;
-    const follow = () => {
-      if (this.editor.value === host) model.dirty = host.dirty && host.comm_live;
-    };
-    host.on("change:dirty", follow);
-    host.on("comm_live_update", follow);
     this.editor.value = host;
-    follow();
+    host.followDirty((dirty) => {
+      if (this.editor.value === host) model.dirty = dirty;
+    });
   }
 
   /** Lets go of the kernel, whose end is JupyterLab's matter. */

@@ -6,6 +6,7 @@ import type { Message } from "@lumino/messaging";
 import { h, render } from "preact";
 import "../../widget/src/widget.css";
 import { ActiveKernel } from "./activeKernel";
+import { focusInto } from "./focusInto";
 import { modelIcon } from "./icon";
 import type { KernelModels, ModelRow } from "./kernelModels";
 import "./models.css";
@@ -67,9 +68,7 @@ export class ModelsPanel extends ShownWidget {
 
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
-    if (this.node.contains(document.activeElement)) return;
-    const first = ["[role=row][tabindex='0']", "button"].map((name) => this.node.querySelector<HTMLElement>(name));
-    first.find((element) => element !== null)?.focus();
+    focusInto(this.node, ["[role=row][tabindex='0']", "button"]);
   }
 
   protected tellShown(): void {

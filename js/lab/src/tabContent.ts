@@ -5,6 +5,7 @@ import { type ComponentChildren, h, render } from "preact";
 import type { Host } from "../../widget/src/host";
 import { Store } from "../../widget/src/store";
 import "../../widget/src/widget.css";
+import { focusInto } from "./focusInto";
 import { viewOptions } from "./settings";
 import "./tab.css";
 
@@ -54,11 +55,8 @@ export class TabContent extends Widget {
     this.#resized.observe(this.node);
   }
 
-  /** By a click inside it is activated, too, which has its own place for the focus. */
   protected override onActivateRequest(): void {
-    if (this.node.contains(document.activeElement)) return;
-    const first = this.node.querySelector<HTMLElement>("[role=row][tabindex='0'], input") ?? this.node;
-    first.focus({ preventScroll: true });
+    focusInto(this.node, ["[role=row][tabindex='0'], input"], { preventScroll: true });
   }
 
   /** The list takes the room that the tab has. */
