@@ -271,14 +271,16 @@ class Lab:
         self.page = page
         self.jupyter = jupyter
         self.kernel = "python3"
+        # Its own: pages of one workspace write their layouts over each other's.
+        self.workspace = secrets.token_hex(4)
         self.console: list[str] = []
         page.on("console", lambda said: self.console.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
 
-    def start(self, workspace: str = "default") -> Lab:
-        """A workspace that another page has open would send this one on to a new one."""
-        address = f"{self.jupyter.url}/lab/workspaces/{workspace}"
-        self.page.goto(f"{address}?reset&token={self.jupyter.token}")
+    def start(self) -> Lab:
+        """Opens JupyterLab, with nothing in it."""
+        address = f"{self.jupyter.url}/lab/workspaces/{self.workspace}"
+        self.page.goto(f"{address}?token={self.jupyter.token}")
         self._restored()
         # The server remembers the theme that the test before chose.
         if self.page.locator("body").get_attribute("data-jp-theme-name") != LIGHT:
@@ -374,14 +376,16 @@ class Lab:
     def layout_kept(self, *starts: str) -> None:
         """Waits until JupyterLab has kept its layout, with what is called so or begins so."""
         self.wait_until(
-            """async starts => {
-                const { data } = await jupyterapp.serviceManager.workspaces.fetch("default");
-                const layout = JSON.stringify(data["layout-restorer:data"]);
+            """async ([workspace, starts]) => {
+                const { workspaces } = jupyterapp.serviceManager;
+                // There is none before something is kept.
+                const { data } = await workspaces.fetch(workspace).catch(() => ({ data: {} }));
+                const layout = JSON.stringify(data["layout-restorer:data"] ?? null);
                 const names = [...Object.keys(data), "kerasedit-models"];
                 const isKept = name => layout.includes(name);
                 return starts.every(it => names.some(name => name.startsWith(it) && isKept(name)));
             }""",
-            list(starts),
+            [self.workspace, starts],
         )
 
     def interrupt(self) -> None:
@@ -520,7 +524,7 @@ class Lab:
 class NotebookPage(Lab):
     """A page on Notebook 7, which is JupyterLab's parts around a single notebook."""
 
-    def start(self, workspace: str = "default") -> Lab:
+    def start(self) -> Lab:
         return self  # there is nothing before a notebook is opened
 
     def open_notebook(self, path: str) -> None:

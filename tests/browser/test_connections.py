@@ -41,9 +41,9 @@ SOCKETS = """
 class Breakable(Lab):
     """A page whose connections can be cut."""
 
-    def start(self, workspace: str = "default") -> Lab:
+    def start(self) -> Lab:
         self.page.add_init_script(SOCKETS)
-        return super().start(workspace)
+        return super().start()
 
     @contextmanager
     def cut(self) -> Iterator[None]:
@@ -61,7 +61,7 @@ def lab(jupyter: Jupyter, browser: Browser) -> Iterator[Lab]:
 def test_a_tab_takes_up_what_it_missed(lab: Breakable, folder: Path) -> None:
     models.cnn().save(folder / "m.keras")
     first = edit_file(lab, "m.keras")
-    other = Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
     double_click(other, "m.keras")
     second = editor(other)
     with lab.cut():
@@ -77,7 +77,7 @@ def test_a_tab_takes_up_what_it_missed(lab: Breakable, folder: Path) -> None:
 def test_the_panel_asks_again(lab: Breakable) -> None:
     lab.new_notebook()
     shown = panel(lab)
-    other = Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
     other.open_notebook("test.ipynb")
     python(
         lab,

@@ -275,7 +275,7 @@ def test_two_pages_on_one_file(lab: Lab, folder: Path) -> None:
     first = edit_file(lab, "one.keras")
     remove(first, "block2_relu")
     second = Lab(lab.page.context.new_page(), lab.jupyter)
-    second.start("second")
+    second.start()
     double_click(second, "one.keras")
     also = editor(second)
     expect(row(also, "block2_relu")).to_have_count(0)
@@ -301,7 +301,7 @@ def test_two_pages_on_one_file(lab: Lab, folder: Path) -> None:
 
 def test_two_pages_that_look_at_a_file_edit_it_in_one_kernel(lab: Lab, folder: Path) -> None:
     models.cnn().save(folder / "one.keras")
-    pages = lab, Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    pages = lab, Lab(lab.page.context.new_page(), lab.jupyter).start()
     for page in pages:
         double_click(page, "one.keras")
         expect(row(view(page), "head")).to_be_visible()
@@ -590,7 +590,7 @@ def test_a_tab_that_another_page_closes_says_so(lab: Lab) -> None:
     lab.new_notebook()
     python(lab, SET_UP)
     edit_variable(lab)
-    other = Lab(lab.page.context.new_page(), lab.jupyter).start("second")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
     other.open_notebook("test.ipynb")
     expect(row(edit_variable(other), "head")).to_be_visible()
     title(other, "model").locator(".lm-TabBar-tabCloseIcon").click()

@@ -284,7 +284,7 @@ def test_two_pages_on_one_kernel_each_see_their_rows_train(lab: Lab) -> None:
     lab.execute("docmanager:save")
     # It goes with the context: Chromium can lose the closing of a single page.
     second = Lab(lab.page.context.new_page(), lab.jupyter)
-    second.start("second")
+    second.start()
     second.open_notebook(path)
     two = region(second.show_cell(1))
     row(two, "d0").click()
