@@ -301,6 +301,36 @@ def test_an_edit_is_told_to_the_keyboard_before_it_is_made(lab: Lab) -> None:
 # -- several rows ------------------------------------------------------------------------------------
 
 
+def test_a_right_click_opens_the_menu_of_a_row(lab: Lab) -> None:
+    widget = show(lab).widget
+    flat = row(widget, "flat")
+    flat.click(button="right", position=FREE)
+    menu = widget.get_by_role("menu", name="Actions for flat")
+    expect(menu.get_by_role("menuitem", name="Freeze up to here")).to_be_focused()
+    expect(flat).to_have_attribute("aria-selected", "true")
+    expect(lab.page.locator(".lm-Menu")).to_have_count(0)  # that of the cell
+    line, box = flat.bounding_box(), menu.bounding_box()
+    assert line is not None and box is not None
+    assert abs(box["x"] - line["x"] - FREE["x"]) < 3
+    lab.page.keyboard.press("Escape")
+    expect(menu).to_have_count(0)
+    expect(flat).to_be_focused()
+
+    # What is selected stays so, and the menu in the widget.
+    pick(widget, "conv")
+    pick(widget, "left", "ControlOrMeta")
+    row(widget, "left").click(button="right", position={"x": line["width"] - 3, "y": 12})
+    box = widget.get_by_role("menu", name="Actions for left").bounding_box()
+    assert box is not None and box["x"] + box["width"] <= line["x"] + line["width"]
+    widget.get_by_role("menuitem", name="Prune channels …").click()
+    expect(lab.page.get_by_role("dialog")).to_contain_text("conv")
+    lab.page.keyboard.press("Escape")
+
+    # With Shift the browser's own.
+    flat.click(button="right", position=FREE, modifiers=["Shift"])
+    expect(widget.get_by_role("menu")).to_have_count(0)
+
+
 def test_several_layers_are_edited_as_one_step(lab: Lab) -> None:
     shown = show(lab)
     widget = shown.widget

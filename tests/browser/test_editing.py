@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 import kerasedit
 from tests import models
@@ -345,6 +345,30 @@ def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:
     expect_dirty(lab, "other.keras", 0)
     layers_left = [layer.name for layer in keras.saving.load_model(folder / "other.keras").layers]
     assert not {"block2_relu", "block3_relu"} & set(layers_left)
+
+
+def test_a_file_that_is_renamed_while_it_is_saved(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    expected = kerasedit.Editor(folder / "m.keras").remove("block2_relu").model
+    shown = edit_file(lab, "m.keras")
+    remove(shown, "block2_relu")
+
+    # The server says where the file is, and then it is there no longer.
+    held: list[Route] = []
+    lab.page.route("**/kerasedit/place**", lambda route: held.append(route), times=1)
+    lab.page.evaluate("() => { window.saved = jupyterapp.shell.currentWidget.context.save(); }")
+    while not held:
+        lab.page.wait_for_timeout(50)
+    said = held[0].fetch()
+    lab.page.evaluate("jupyterapp.serviceManager.contents.rename('m.keras', 'n.keras')")
+    expect_dirty(lab, "n.keras")
+    held[0].fulfill(response=said)
+    dialog(lab, "has changed on disk")
+    expect_dirty(lab, "n.keras")
+    answer(lab, "has changed on disk", "Overwrite")
+    lab.page.evaluate("window.saved")
+    expect_dirty(lab, "n.keras", 0)
+    expect_equal(folder / "n.keras", expected)
 
 
 def test_closing_a_dirty_tab_asks(lab: Lab, folder: Path) -> None:

@@ -295,7 +295,14 @@ export class ModelDocument {
     await this.#context.ready;
     const host = this.editor.value;
     if (!host) return;
-    await this.#write(host, this.#context.localPath);
+    const { localPath, model } = this.#context;
+    await this.#write(host, localPath);
+    if (this.#context.localPath !== localPath) {
+      // It was renamed meanwhile: the edits may be in a file of the name that it had.
+      model.dirty = true;
+      await this.#write(host, this.#context.localPath);
+      model.dirty = host.dirty;
+    }
     await this.#look();
     this.#announce();
   }

@@ -5,6 +5,7 @@ import { describeLanes, isLit, type Piece, piecesIn } from "../../shared/src/lan
 import type { Row } from "../../shared/src/protocol";
 import type { Relation } from "./laneView";
 import { ROW_HEIGHT } from "./place";
+import { fromStart } from "./onwards";
 import type { Store } from "./store";
 
 interface Props {
@@ -137,7 +138,5 @@ export function pointedRow(store: Store, event: MouseEvent): Row | undefined {
   const index = Number(target.closest("[role=row]")?.getAttribute("aria-rowindex")) - 1;
   const cell = target.closest(".ke-cell-lanes");
   if (!cell) return store.shown.value[index];
-  const box = cell.getBoundingClientRect();
-  const x = getComputedStyle(cell).direction === "rtl" ? box.right - event.clientX : event.clientX - box.left;
-  return store.shown.value[store.lanes.at(x, index)?.source ?? index];
+  return store.shown.value[store.lanes.at(fromStart(cell, event), index)?.source ?? index];
 }

@@ -310,7 +310,7 @@ function Actions({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: n
           icon="more"
           popup="menu"
           expanded={store.menu.value === path}
-          onClick={() => (store.menu.value = path)}
+          onClick={() => store.openMenu(path)}
         />
       )}
     </>

@@ -4,7 +4,7 @@ import type { Row } from "../../shared/src/protocol";
 import { parentPath } from "../../shared/src/rows";
 import { pointedRow } from "./Lanes";
 import { LayerRow } from "./LayerRow";
-import { onwards } from "./onwards";
+import { fromStart, onwards } from "./onwards";
 import { ROW_HEIGHT } from "./place";
 import { RowMenu } from "./RowMenu";
 import { RowNotePanel } from "./RowNotePanel";
@@ -153,7 +153,20 @@ export function Layers({ store }: { store: Store }) {
   }
 
   function openMenu(path: string): void {
-    if (store.part === "editor") store.menu.value = path;
+    if (store.part === "editor") store.openMenu(path);
+  }
+
+  /** The row's menu, where the pointer is; with Shift, and where something may be typed, the browser's own. */
+  function onContextMenu(event: MouseEvent): void {
+    const target = event.target as HTMLElement;
+    const line = target.closest<HTMLElement>("[role=row]");
+    const row = rows.find(({ path }) => path === line?.dataset["path"]);
+    if (!line || !row || row.kind === "ghost" || store.part !== "editor") return;
+    if (event.shiftKey || target.closest("input, .ke-detail")) return;
+    event.preventDefault();
+    event.stopPropagation(); // JupyterLab's is of the cell.
+    if (!store.selectedSet.value.has(row.path)) store.select(row.path, "only");
+    store.openMenu(row.path, fromStart(line, event));
   }
 
   function handleKey(event: KeyboardEvent, row: Row, target: HTMLElement, onRow: boolean): boolean {
@@ -309,6 +322,7 @@ export function Layers({ store }: { store: Store }) {
           style={{ maxHeight: places.opened < 0 ? places.limit : places.window }}
           onScroll={onScroll}
           onKeyDown={onKeyDown}
+          onContextMenu={onContextMenu}
           onMouseMove={point}
           onMouseLeave={() => {
             pointer.current = "";

@@ -13,6 +13,9 @@ interface Props {
   scrollTop: ReadonlySignal<number>;
 }
 
+/** The most that a menu is wide, in pixels. */
+const WIDTH = 250;
+
 interface Item {
   name: string;
   title?: string;
@@ -23,6 +26,7 @@ interface Item {
 export function RowMenu({ store, path, index, scrollTop }: Props) {
   const menu = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => menu.current?.querySelector("button")?.focus({ preventScroll: true }), [path]);
+  const x = store.menuAt.value;
   const row = store.rows.value.find((other) => other.path === path);
   if (!row) return null;
 
@@ -69,7 +73,10 @@ export function RowMenu({ store, path, index, scrollTop }: Props) {
       class="ke-popover ke-under-row ke-menu ke-beside"
       role="menu"
       aria-label={`Actions for ${path}`}
-      style={store.places.value.under(index, scrollTop.value)}
+      style={{
+        ...store.places.value.under(index, scrollTop.value),
+        ...(x !== null && { marginInlineStart: `min(${x}px, 100% - ${WIDTH}px)` }),
+      }}
       onKeyDown={(event) => menuKeys(event, close)}
       onFocusOut={(event) => {
         if (!menu.current?.contains(event.relatedTarget as Node | null)) store.menu.value = null;

@@ -105,6 +105,8 @@ export class Store {
   readonly maxHeight = computed(() => this.room.value ?? this.#height.value);
   readonly renaming = signal<string | null>(null);
   readonly menu = signal<string | null>(null);
+  /** Where it opens, in pixels from the row's start; null: at its end. */
+  readonly menuAt = signal<number | null>(null);
   readonly note = signal<RowNote | null>(null);
   readonly dialog = signal<PaletteTask | PruneTask | null>(null);
   readonly asked = signal<ReadonlyMap<string, Asked>>(new Map());
@@ -604,6 +606,13 @@ export class Store {
       this.host.save_changes();
       this.#viewTimer = undefined;
     }, 150);
+  }
+
+  openMenu(path: string, at: number | null = null): void {
+    batch(() => {
+      this.menu.value = path;
+      this.menuAt.value = at;
+    });
   }
 
   toggleDetail(path: string): void {
