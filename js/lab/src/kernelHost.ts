@@ -2,10 +2,11 @@
 //
 // JupyterLab lets one connection to a kernel handle comms, which is the notebook's. So messages are
 // made and read here, on a connection beside it.
-import { CommsOverSubshells, type Kernel, KernelMessage } from "@jupyterlab/services";
+import { type Kernel, KernelMessage } from "@jupyterlab/services";
 import type { Traits } from "../../widget/src/host";
 import { isLost, KernelProblem, unlessLost } from "./ask";
 import { PageHost } from "./pageHost";
+import { deleteSubshell, newSubshell } from "./subshells";
 
 const TARGET = "kerasedit";
 
@@ -212,14 +213,4 @@ async function tabsOf(kernel: Kernel.IKernelConnection, subshellId: string | nul
   const reply = await unlessLost(kernel, kernel.sendShellMessage(message, true).done);
   const { content } = reply as KernelMessage.ICommInfoReplyMsg;
   return content.status === "ok" ? Object.keys(content.comms) : [];
-}
-
-/** A thread of the kernel that answers while a cell runs, where it can have any. */
-async function newSubshell(kernel: Kernel.IKernelConnection): Promise<string | null> {
-  if (!kernel.supportsSubshells || kernel.commsOverSubshells === CommsOverSubshells.Disabled) return null;
-  return (await unlessLost(kernel, kernel.requestCreateSubshell({}).done)).content.subshell_id;
-}
-
-async function deleteSubshell(kernel: Kernel.IKernelConnection, subshell: string | null): Promise<void> {
-  if (subshell !== null) await unlessLost(kernel, kernel.requestDeleteSubshell({ subshell_id: subshell }).done);
 }
