@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .training.live import LiveEdit
     from .training.stages import Plateau, Stage, top_down
     from .verify import Verification
+    from .views import LayerView
     from .weights.histogram import Histogram, histogram
     from .widgets.editor_widget import EditorWidget
     from .widgets.parts import EditHistory, LayerTable, TrainableToggles, WeightHistograms
@@ -33,6 +34,7 @@ _PLACES = {
     "EditorWidget": ".widgets.editor_widget",
     "Histogram": ".weights.histogram",
     "LayerTable": ".widgets.parts",
+    "LayerView": ".views",
     "LiveEdit": ".training.live",
     "Plan": ".plan",
     "Plateau": ".training.stages",
@@ -77,6 +79,7 @@ __all__ = [
     "EditorWidget",
     "Histogram",
     "LayerTable",
+    "LayerView",
     "LiveEdit",
     "NameTaken",
     "Plan",

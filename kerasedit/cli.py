@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from . import __version__
 from .names import visible
 
 COPY = "kerasedit-quickstart.ipynb"
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kerasedit", description="Edit trained Keras models.")
+    parser.add_argument("--version", action="version", version=f"kerasedit {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     summary = commands.add_parser("summary", help="print the layers of a saved model")

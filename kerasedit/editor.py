@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -109,7 +110,6 @@ class Editor(EditMethods["Editor"]):
         compile: whether the copy is compiled as the source is.
 
     Attributes:
-        source: the model given; it is never changed (but with `in_place`).
         preview: the editing methods again, each returning a `Plan` and changing nothing.
         lock: held while the editor changes; hold it for several looks at one state.
         replay: what the last `Recipe.apply` on this editor did, edit by edit; None before one.
@@ -141,7 +141,7 @@ class Editor(EditMethods["Editor"]):
         self.lock = threading.RLock()
         self._custom_objects = dict(custom_objects or {})
         self._in_place = in_place
-        self.source: keras.Model = model
+        self._source = model
         graph, objects = read_model(model, copied=not in_place)
         self._source_graph = self._graph = graph
         self._source_objects = objects
@@ -179,6 +179,11 @@ class Editor(EditMethods["Editor"]):
     def graph(self) -> ModelGraph:
         """The immutable picture of the edited model."""
         return self._graph
+
+    @property
+    def source(self) -> keras.Model:
+        """The model given; it is never changed (but with `in_place`)."""
+        return self._source
 
     @property
     def source_graph(self) -> ModelGraph:
@@ -564,7 +569,7 @@ class Editor(EditMethods["Editor"]):
     def _check_steps(self, n: int, there: int, what: str) -> None:
         if self._transaction is not None:
             raise EditError(f"{what} cannot be used inside a transaction.")
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
             raise EditError(f"{what} takes a number of steps from 1, not {n!r}.")
         if n > there:
             raise EditError(

@@ -45,15 +45,25 @@ def with_builtins(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def after_cell(fn: Callable[[], Any]) -> None:
     """Calls a function once the cell that runs now has ended, however it ends; not outside IPython."""
-    shell = _ipython()
-    if shell is None:
-        return
 
-    def once(*_: Any) -> None:
-        shell.events.unregister("post_run_cell", once)
+    def once() -> None:
+        stop()
         fn()
 
-    shell.events.register("post_run_cell", once)
+    stop = after_cells(once)
+
+
+def after_cells(fn: Callable[[], Any]) -> Callable[[], None]:
+    """Calls a function whenever a cell has ended, until what this returns is called."""
+    shell = _ipython()
+    if shell is None:
+        return lambda: None
+
+    def call(*_: Any) -> None:
+        fn()
+
+    shell.events.register("post_run_cell", call)
+    return lambda: shell.events.unregister("post_run_cell", call)
 
 
 def bind(

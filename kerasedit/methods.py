@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import keras
@@ -49,7 +50,7 @@ from .edits import (
     Trim,
     Unfreeze,
 )
-from .edits.base import Workspace
+from .edits.base import BLOCKS, TARGETS, Workspace
 from .edits.layers import config_value
 from .edits.quantizing import read_config, with_weights
 from .edits.regions import entering
@@ -78,12 +79,19 @@ class EditMethods(ABC, Generic[Result]):
         """Takes the edit that `make` returns. `make` raises where the arguments cannot be right."""
 
     def apply(self, edit: Edit) -> Result:
-        """Takes an edit object, as `ed.history` holds them."""
+        """Takes an edit object, as `ed.history` holds them, or one of your own.
+
+        Its fields may be what the method of that edit takes: a layer as the block of
+        `kerasedit.edits.Insert`, a class as a target.
+
+        Raises:
+            EditError: it is no edit, or one with a function of tensors, which only the method can trace.
+        """
 
         def make() -> Edit:
             if not isinstance(edit, Edit):
                 raise EditError(f"An edit object is needed, not {edit!r:.80}.")
-            return edit
+            return self._settled(edit)
 
         return self._run(make)
 
@@ -238,7 +246,13 @@ class EditMethods(ABC, Generic[Result]):
         return self._run(lambda: Trim(self._data(target), expect))
 
     def replace_between(
-        self, start: Any, stop: Any, block: Any, *, on_mismatch: OnMismatch = "error"
+        self,
+        start: Any,
+        stop: Any,
+        block: Any,
+        *,
+        expect: int | None = None,
+        on_mismatch: OnMismatch = "error",
     ) -> Result:
         """Puts a block in the place of all layers from `start` to `stop`, both included.
 
@@ -246,7 +260,7 @@ class EditMethods(ABC, Generic[Result]):
             start, stop: the first and the last layer; all on a way between them goes.
             block: as in `insert`. It takes what enters the region: one tensor, or (a single layer or
                 a model) a list of them, in the order in which the region takes them.
-            on_mismatch: as in `remove`.
+            expect, on_mismatch: as in `remove`.
 
         Raises:
             StructureError: no way leads from `start` to `stop`, or something inside also feeds what
@@ -255,7 +269,7 @@ class EditMethods(ABC, Generic[Result]):
         """
 
         def make() -> Edit:
-            first, last = self._data(start), self._data(stop)
+            first, last = self._counted(start, expect), self._counted(stop, expect)
             tensor = entering(self._workspace(), first, last) if needs_tensor(block) else None
             return ReplaceBetween(first, last, make_block(block, tensor), on_mismatch)
 
@@ -270,6 +284,7 @@ class EditMethods(ABC, Generic[Result]):
         merge: Any,
         input: int | str | None = None,
         call: int | None = None,
+        expect: int | None = None,
         on_mismatch: OnMismatch = "error",
     ) -> Result:
         """Puts a block on a second way from one layer to another.
@@ -281,7 +296,7 @@ class EditMethods(ABC, Generic[Result]):
             merge: a layer that merges `[what into took, the branch]`, such as `layers.Add()`.
             input: of an `into` with several inputs, which: a number from 0 or a path.
             call: of a shared `into`, which call; without it all are meant.
-            on_mismatch: as in `remove`.
+            expect, on_mismatch: as in `remove`.
 
         Raises:
             StructureError: it would make a circle, or the layers are in different models.
@@ -289,7 +304,7 @@ class EditMethods(ABC, Generic[Result]):
         """
 
         def make() -> Edit:
-            begin, end = self._data(source), self._data(into)
+            begin, end = self._counted(source, expect), self._counted(into, expect)
             tensor = leaving(self._workspace(), begin) if needs_tensor(block) else None
             made, which = make_block(block, tensor), self._optional(input)
             return AddBranch(made, begin, end, make_merge(merge), which, call, on_mismatch)
@@ -304,6 +319,7 @@ class EditMethods(ABC, Generic[Result]):
         merge: Any,
         input: int | str | None = None,
         call: int | None = None,
+        expect: int | None = None,
         on_mismatch: OnMismatch = "error",
     ) -> Result:
         """A skip connection: merges the output of `source` into the input of `into`.
@@ -312,8 +328,8 @@ class EditMethods(ABC, Generic[Result]):
         """
         return self._run(
             lambda: Connect(
-                self._data(source),
-                self._data(into),
+                self._counted(source, expect),
+                self._counted(into, expect),
                 make_merge(merge),
                 self._optional(input),
                 call,
@@ -321,18 +337,29 @@ class EditMethods(ABC, Generic[Result]):
             )
         )
 
-    def disconnect(self, source: Any, into: Any, *, on_mismatch: OnMismatch = "error") -> Result:
+    def disconnect(
+        self,
+        source: Any,
+        into: Any,
+        *,
+        expect: int | None = None,
+        on_mismatch: OnMismatch = "error",
+    ) -> Result:
         """Takes a connection away again. A merge layer that is left with one tensor goes too.
 
         Args:
             source: where the connection comes from.
             into: the merge layer that takes it, or the layer behind that.
-            on_mismatch: as in `remove`.
+            expect, on_mismatch: as in `remove`.
 
         Raises:
             StructureError: there is no such connection, or nothing would be left to take.
         """
-        return self._run(lambda: Disconnect(self._data(source), self._data(into), on_mismatch))
+        return self._run(
+            lambda: Disconnect(
+                self._counted(source, expect), self._counted(into, expect), on_mismatch
+            )
+        )
 
     def duplicate(
         self,
@@ -408,7 +435,7 @@ class EditMethods(ABC, Generic[Result]):
             )
         )
 
-    def extract(self, start: Any, stop: Any) -> Result:
+    def extract(self, start: Any, stop: Any, *, expect: int | None = None) -> Result:
         """Leaves only the part from `start` to `stop`, both included, as the whole model.
 
         What enters that part becomes its inputs. Both may be inside the same nested model.
@@ -416,7 +443,7 @@ class EditMethods(ABC, Generic[Result]):
         Raises:
             StructureError: no way leads from `start` to `stop`.
         """
-        return self._run(lambda: Extract(self._data(start), self._data(stop)))
+        return self._run(lambda: Extract(self._counted(start, expect), self._counted(stop, expect)))
 
     def set_input(
         self,
@@ -438,7 +465,7 @@ class EditMethods(ABC, Generic[Result]):
             ShapeMismatch: a layer cannot take it, or (behind a Flatten, perhaps) has weights that no
                 longer fit.
         """
-        given = tuple(shape) if isinstance(shape, (list, tuple)) else shape
+        given = tuple(map(_number, shape)) if isinstance(shape, (list, tuple)) else shape
         return self._run(
             lambda: SetInput(
                 given,
@@ -494,14 +521,16 @@ class EditMethods(ABC, Generic[Result]):
         """
         return self._run(lambda: Inline(self._data(target), expect))
 
-    def nest(self, start: Any, stop: Any, name: str) -> Result:
+    def nest(self, start: Any, stop: Any, name: str, *, expect: int | None = None) -> Result:
         """Makes all layers from `start` to `stop`, both included, a nested model.
 
         Raises:
             StructureError: no way leads from `start` to `stop`.
             NameTaken: a layer beside it has the name.
         """
-        return self._run(lambda: Nest(self._data(start), self._data(stop), name))
+        return self._run(
+            lambda: Nest(self._counted(start, expect), self._counted(stop, expect), name)
+        )
 
     # -- weights ---------------------------------------------------------------------------------
 
@@ -828,8 +857,39 @@ class EditMethods(ABC, Generic[Result]):
     def _workspace(self) -> Workspace:
         return self._editor._workspace()
 
+    def _settled(self, edit: Edit) -> Edit:
+        """An edit with what its method makes of the layers and targets that it holds."""
+        if isinstance(edit, Transaction):
+            return replace(edit, edits=tuple(map(self._settled, edit.edits)))
+        given = {item.name: getattr(edit, item.name) for item in fields(edit)}
+        rules = {name: edit.checks.get(name, name) for name in given}
+        return replace(edit, **{name: self._field(rules[name], own) for name, own in given.items()})
+
+    def _field(self, rule: str, value: Any) -> Any:
+        if rule == "targets":
+            several = isinstance(value, (list, tuple))
+            return tuple(map(self._data, self._some(tuple(value) if several else (value,))))
+        if rule in TARGETS:
+            return self._optional(value)
+        if rule not in BLOCKS or isinstance(value, Block):
+            return value
+        if rule == "merge":
+            return make_merge(value)
+        if needs_tensor(value):
+            raise EditError(
+                "A function of tensors is traced by the method: ed.insert(function, ...)."
+            )
+        return make_block(value)
+
     def _data(self, target: Any) -> Any:
         return self._editor.target_data(target)
+
+    def _counted(self, target: Any, expect: int | None) -> Any:
+        """A target as data, checked here: an edit that needs one layer holds no number of them."""
+        data = self._data(target)
+        if expect is not None:
+            self._workspace().find(data, expect)
+        return data
 
     def _optional(self, target: Any) -> Any:
         return None if target is None else self._data(target)

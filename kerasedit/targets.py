@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
 from .errors import TargetError
@@ -42,8 +43,10 @@ def as_data(
         raise TargetError(
             f"{target!r} names no layer. Give a path, a pattern, an index or a layer."
         )
-    if isinstance(target, (str, int)):
+    if isinstance(target, str):
         return target
+    if isinstance(target, Integral):
+        return int(target)  # one of NumPy's is no data
     if isinstance(target, Mapping):
         if not is_pattern(target):
             raise TargetError(f"{target!r:.80} names no layer.")

@@ -424,7 +424,7 @@ class Edit:
                 raise EditError(f"The edit '{cls.kind}' needs {name!r}.")
         values = {}
         for name, value in given.items():
-            if name in _BLOCKS:
+            if name in BLOCKS:
                 values[name] = read_block(value)
             elif name == "arrays":
                 values[name] = _read_arrays(value, arrays)
@@ -475,16 +475,16 @@ def read_edit(
 
 def targets_of(edit: Edit) -> list[Target]:
     """The targets that a single edit names layers by, as they were given."""
-    values = [getattr(edit, name, None) for name in _TARGETS]
+    values = [getattr(edit, name, None) for name in TARGETS]
     return [value for value in (*values, *getattr(edit, "targets", ())) if value is not None]
 
 
-_BLOCKS = ("block", "merge")
-_TARGETS = ("target", "after", "before", "keep", "input", "start", "stop", "source", "into")
+BLOCKS = ("block", "merge")
+TARGETS = ("target", "after", "before", "keep", "input", "start", "stop", "source", "into")
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{
         name: (lambda v: is_pattern(v), "a path, a pattern, an index or a list of them")
-        for name in _TARGETS
+        for name in TARGETS
     },
     "targets": (
         lambda v: isinstance(v, (list, tuple)) and all(map(is_pattern, v)),
@@ -611,7 +611,7 @@ def _read_arrays(value: Any, arrays: Mapping[str, np.ndarray] | None) -> Any:
 def _to_code(name: str, value: Any) -> str:
     if isinstance(value, Block):
         return value.code
-    if name in _TARGETS:
+    if name in TARGETS:
         return target_code(value)
     if name == "arrays":
         return "arrays"

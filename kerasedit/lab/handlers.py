@@ -64,6 +64,15 @@ class _ContentsHandler(APIHandler):
         return found, to_os_path(found["path"], manager.root_dir)
 
 
+def _answer(ask: Callable[[str], Any], path: str) -> str:
+    """What a file says, as JSON."""
+    told = ask(path)
+    if isinstance(told, tuple):
+        told, buffer = told
+        told["buffer"] = base64.b64encode(buffer).decode("ascii")
+    return json.dumps(told)
+
+
 class _FileHandler(_ContentsHandler):
     """Answers a question about the file that `path` names, as the server's contents have it."""
 
@@ -77,13 +86,10 @@ class _FileHandler(_ContentsHandler):
         ask = self.question()
         path = await self._place()
         try:
-            told = await asyncio.get_running_loop().run_in_executor(_threads, ask, path)
+            told = await asyncio.get_running_loop().run_in_executor(_threads, _answer, ask, path)
         except ModelFileError as problem:
             return self._tell(422, str(problem))
-        if isinstance(told, tuple):
-            told, buffer = told
-            told["buffer"] = base64.b64encode(buffer).decode("ascii")
-        self.finish(json.dumps(told))
+        self.finish(told)
 
     async def _place(self) -> str:
         found, place = await self._find(self.get_query_argument("path"))

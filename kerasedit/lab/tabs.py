@@ -17,7 +17,7 @@ import traitlets
 from ..editor import Editor
 from ..errors import EditError, ModelFileError, UnsafeModelError
 from ..files import load_model
-from ..handback import user_namespace
+from ..handback import after_cells, user_namespace
 from ..modelfiles.worker import stamp_of
 from ..widgets.editor_widget import EditorWidget
 from .variables import edits_in_none, held
@@ -57,6 +57,8 @@ class Tab:
         channel.on_close(lambda _: self._close_all())
         self._name, self._channel = name, channel
         self._widget = TabWidget(self, channel)
+        # What a cell does to variables may let go of the last that had the edits.
+        self._look_no_more = after_cells(self.tell_dirty)
         _tabs[name] = self
 
     @property
@@ -99,6 +101,7 @@ class Tab:
         """Ends the tab, on whichever page it is."""
         if _tabs.get(self._name) is self:
             del _tabs[self._name]
+        self._look_no_more()
         self._widget.close()
         if not self._keeps:
             self.editor.close()
@@ -166,6 +169,8 @@ def open_variable(tab: str, variable: str) -> None:
     Raises:
         EditError: it holds neither.
     """
+    if tab in _tabs:
+        return  # another page has asked for it meanwhile
     model = held(variable)
     if isinstance(model, Editor):
         Tab(tab, model, keeps=True)

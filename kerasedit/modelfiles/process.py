@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ModelFileError
 
 SECONDS = 60  # by the clock, for one question
-MAX_ANSWER = 1 << 28  # bytes
+MAX_ANSWER = 1 << 25  # bytes: what reads it meanwhile does nothing else
 MAX_ROWS = 512  # of one question
 MAX_BINS = 1024
 

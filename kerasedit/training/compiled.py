@@ -70,7 +70,7 @@ def carry_compile(
     if settings is None:
         return None
     try:
-        warning = _fit_outputs(settings, *networks, known)
+        warning = _fit_outputs(settings, *networks, known, new)
         for key in ("metrics", "weighted_metrics"):
             settings[key] = _map(copy_metric, settings[key])
         optimizer = settings["optimizer"]
@@ -91,9 +91,14 @@ _PER_OUTPUT = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def _fit_outputs(
-    settings: dict[str, Any], old: Network, new: Network, known: PerOutput
+    settings: dict[str, Any], old: Network, new: Network, known: PerOutput, model: keras.Model
 ) -> str | None:
     """Turns the settings for the outputs of one network into those for the outputs of another.
+
+    Settings by the names of outputs become those by their order where a file would not keep the names.
+
+    Args:
+        model: that of the new network.
 
     Returns:
         A warning where an output came that has no loss.
@@ -107,7 +112,7 @@ def _fit_outputs(
     names = [name or str(number) for number, name in enumerate(new.output_names)]
     same = (old.output_ids, old.output_names) == (new.output_ids, new.output_names)
     loss = settings.get("loss")
-    if same or not new.output_ids:
+    if not new.output_ids or (same and (_names_last(model) or not _by_name(settings, new))):
         return None
     one_for_all = len(old.output_ids) > 1 and not keras.tree.is_nested(loss)
     if one_for_all and known["loss"].keys().isdisjoint(new.output_ids):
@@ -129,10 +134,27 @@ def _fit_outputs(
     came = [n for n, i in zip(names, new.output_ids, strict=True) if i not in known["loss"]]
     if not came:
         return None
+    keyed = isinstance(new.outputs, Mapping) and (
+        settings.get("metrics") or settings.get("weighted_metrics")
+    )
     return (
         f"Training does not look at {', '.join(map(repr, came))}: there is no loss for it. `fit` "
-        "takes targets for the other outputs alone. Call ed.model.compile(...) to give it one."
+        "takes targets for the other outputs alone"
+        + (", where with metrics Keras wants the key all the same, with None" if keyed else "")
+        + ". Call ed.model.compile(...) to give it one."
     )
+
+
+def _by_name(settings: Mapping[str, Any], net: Network) -> bool:
+    """Whether settings are told by the names of outputs, and not by keys that these have."""
+    named = any(isinstance(settings.get(key), Mapping) for key in _PER_OUTPUT)
+    return named and not isinstance(net.outputs, Mapping)
+
+
+def _names_last(model: keras.Model) -> bool:
+    """Whether outputs are called as in a file, where Keras names them by the layers that make them."""
+    names = getattr(model, "output_names", None)  # a Sequential has none
+    return names is None or list(names) == list(map(_keras.producer, model.outputs))
 
 
 def _together(key: str, each: list[Any], outputs: Any) -> Any:

@@ -98,7 +98,10 @@ class LiveEdit(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if editor is not None and not isinstance(editor, Editor):
-            raise EditError(f"An editor is needed, not {type(editor).__name__}.")
+            raise EditError(
+                f"LiveEdit takes an editor, or nothing: then it learns from fit which model it is for. "
+                f"It was given a {type(editor).__name__}."
+            )
         if structure not in ("refuse", "queue"):
             raise EditError(f"structure is 'refuse' or 'queue', not {structure!r:.80}.")
         if not rate > 0:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..editor import Editor
 
 MAX_BYTES = 1 << 20
+_SAFE = 2**53 - 1  # of whole numbers, those up to here are a browser's too
 MAX_LINES = 9  # of a report, and one that tells how many more there are
 
 
@@ -57,12 +58,12 @@ def answer(editor: Editor, alive: str, message: Any, view: View | None = None) -
         view: what the widget shows of a training.
     """
     number = message.get("id") if isinstance(message, Mapping) else None
-    if not isinstance(number, str) or len(number) > 100 or not number.isprintable():
+    if not _is_id(number):
         number = None
     try:
         check_size(message)
         if number is None:
-            raise EditError("A message is an object with an 'id'.")
+            raise EditError("A message is an object with an 'id', a short text or a whole number.")
         ok, buffers = _dispatch(editor, alive, message, view)
         return {"id": number, "ok": ok}, buffers
     except EditError as problem:
@@ -76,6 +77,13 @@ def answer(editor: Editor, alive: str, message: Any, view: View | None = None) -
     except KeyboardInterrupt:
         # Where the kernel handles messages between cells, the stop button ends one that takes long.
         return {"id": number, "error": _error(EditError("Interrupted; nothing was changed."))}, []
+
+
+def _is_id(value: Any) -> bool:
+    """Whether a value can be sent back to who waits for an answer of that id."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= _SAFE
+    return isinstance(value, str) and len(value) <= 100 and value.isprintable()
 
 
 def _error(problem: EditError) -> dict[str, Any]:
@@ -121,7 +129,10 @@ def _dispatch(editor: Editor, alive: str, message: Mapping[str, Any], view: View
 
 
 def _check_revision(editor: Editor, message: Mapping[str, Any]) -> None:
-    if message.get("revision") != editor.revision:
+    revision = message.get("revision")
+    if not isinstance(revision, int) or isinstance(revision, bool):
+        raise StaleRevision("'revision' is a whole number: that of the state which is meant.")
+    if revision != editor.revision:
         raise StaleRevision("The model has changed since; look at it as it is now, and try again.")
 
 
@@ -195,7 +206,8 @@ def _hand_back(editor: Editor, alive: str, message: Mapping[str, Any]) -> Reply:
     if holds is not None and holds is not editor.made and not overwrite:
         model = isinstance(holds, keras.Model)
         raise Taken(
-            f"The variable '{name}' holds a {type(holds).__name__}.", "model" if model else "other"
+            f"The variable '{name}' holds an object of type {type(holds).__name__}.",
+            "model" if model else "other",
         )
     editor.hand_back(name, overwrite=overwrite)
     return {"name": name}, []

@@ -243,7 +243,7 @@ def test_handing_back(opened: tuple[Lab, Locator]) -> None:
     expect(field).to_have_value(re.compile("_edited$"))
     field.fill("taken")
     button(dialog, "Hand Back").click()
-    expect(dialog).to_contain_text("holds a int")
+    expect(dialog).to_contain_text("holds an object of type int")
     button(dialog, "Close").click()
     dialog.get_by_role("textbox").fill("no name")
     button(dialog, "Hand Back").click()

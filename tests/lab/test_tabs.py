@@ -152,6 +152,29 @@ def test_a_variable_is_edited_on_a_copy_and_handed_back(kernel: Kernel) -> None:
     assert kernel.value("[mine.layers[-1].name, model.layers[-1].name]") == ["top", "head"]
 
 
+def test_edits_whose_last_variable_goes_would_be_lost(kernel: Kernel) -> None:
+    ask(kernel, "open_variable", tab=TAB, variable="model")
+    edit(kernel, 0, edit="rename", target="head", name="top")
+    send(kernel, {"action": "hand_back", "name": "own"})
+    dirty = f"tabs._tabs['{TAB}']._widget.dirty"
+    kernel.run("also = own; del own")
+    assert kernel.value(dirty) is False
+    kernel.run("del also")
+    assert kernel.value(dirty) is True
+    listeners = "len(get_ipython().events.callbacks['post_run_cell'])"
+    before = kernel.value(listeners)
+    close(kernel)
+    assert kernel.value(listeners) == before - 1
+
+
+def test_a_tab_that_is_opened_twice_keeps_its_edits(kernel: Kernel) -> None:
+    """Two pages may ask for it before one hears that it is there."""
+    ask(kernel, "open_variable", tab=TAB, variable="model")
+    edit(kernel, 0, edit="rename", target="head", name="top")
+    ask(kernel, "open_variable", tab=TAB, variable="model")
+    assert kernel.value(f"len(tabs._tabs['{TAB}'].editor.history)") == 1
+
+
 def test_an_editor_is_shown_itself_and_goes_on_without_the_tab(kernel: Kernel) -> None:
     kernel.run("ed = Editor(model)")
     ask(kernel, "open_variable", tab=TAB, variable="ed")

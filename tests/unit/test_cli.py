@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kerasedit import Editor, cli
+from kerasedit import Editor, __version__, cli
 
 
 @pytest.fixture
@@ -296,3 +296,9 @@ def test_help_needs_no_keras() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_the_package_is_the_command() -> None:
+    command = [sys.executable, "-m", "kerasedit", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["kerasedit", __version__]

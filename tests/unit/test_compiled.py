@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -656,13 +658,20 @@ def test_a_renamed_output_takes_its_loss_and_metrics_along(make):
 
 @pytest.mark.parametrize("name", ["one for all", "lists", "dicts"])
 @pytest.mark.filterwarnings("error::UserWarning")
-def test_an_output_keeps_name_and_loss_when_another_layer_becomes_it(name):
+def test_an_output_keeps_name_and_loss_when_another_layer_becomes_it(name, tmp_path):
     source = two_heads()
     source.compile("adam", **SEVERAL[name](), **EAGER)
     wanted = several(source)
     ed = kerasedit.Editor(source).insert(layers.Activation("linear", name="end"), after="left")
     assert ed.model.output_names == ["left", "right"]
     assert several(ed.model) == wanted
+    # A file keeps no names of outputs, and what it says of losses has to fit all the same.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a metric of the test's own
+        ed.save(tmp_path / "m.keras")
+        loaded = keras.saving.load_model(tmp_path / "m.keras", {"Counter": Counter})
+    assert loaded.output_names == ["end", "right"]
+    assert several(loaded)["loss"] == wanted["loss"]
     assert ed.remove("end").model.output_names == ["left", "right"]
 
 
@@ -705,6 +714,20 @@ def test_trimming_to_the_output_without_a_loss_warns():
     ed = kerasedit.Editor(source).trim("right")
     with pytest.warns(UserWarning, match="not compiled"):
         assert not ed.model.compiled
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["keys", "names"])
+def test_targets_as_the_warning_of_an_output_without_a_loss_tells(keyed):
+    inputs = keras.Input((4,), name="in")
+    hidden = layers.Dense(2, name="h")(inputs)
+    heads = {name: layers.Dense(2, name=name)(hidden) for name in ("p", "q")}
+    source = keras.Model(inputs, heads if keyed else list(heads.values()))
+    source.compile("adam", loss={"p": "mse", "q": "mae"}, metrics={"q": ["mse"]}, **EAGER)
+    ed = kerasedit.Editor(source).add_output("h", "extra")
+    with pytest.warns(UserWarning, match="with None" if keyed else "other outputs alone. Call"):
+        copy = ed.model
+    x, y = data()
+    copy.fit(x, {"p": y, "q": y, "extra": None} if keyed else [y, y], verbose=0)
 
 
 def test_a_model_with_named_outputs():

@@ -11,7 +11,15 @@ import pytest
 from keras import layers
 
 from kerasedit import EditError, Editor, NameTaken, ShapeMismatch, TargetError
-from kerasedit.edits import Freeze, Insert, Remove, Transaction
+from kerasedit.edits import (
+    Append,
+    Connect,
+    Freeze,
+    Insert,
+    PruneChannels,
+    Remove,
+    Transaction,
+)
 from tests import models
 from tests.models import data, fingerprint, out, same, state_of, weights_of
 
@@ -25,6 +33,44 @@ def train(model: keras.Model) -> dict[str, np.ndarray]:
 
 def paths(ed: Editor) -> list[str]:
     return [view.path for view in ed.layers]
+
+
+# -- edits made by hand --------------------------------------------------------------------------
+
+
+def test_an_edit_takes_what_its_method_takes() -> None:
+    by_hand, by_method = Editor(models.cnn()), Editor(models.cnn())
+    for edit in (
+        Insert(layers.ReLU(name="r"), after=layers.GlobalAveragePooling2D),  # type: ignore[arg-type]
+        Insert([layers.ReLU(name="s"), layers.ReLU(name="t")], after="block1_bn"),  # type: ignore[arg-type]
+        Freeze("block*_conv"),  # type: ignore[arg-type]
+        Freeze((layers.Dense, lambda view: view.class_name == "BatchNormalization")),
+        Connect("block1_conv", "block1_relu", layers.Add(name="sum")),  # type: ignore[arg-type]
+        PruneChannels("block2_conv", keep=[0, 2]),
+        Transaction("two", (Remove("block3_relu"), Append(layers.Softmax(name="soft")))),  # type: ignore[arg-type]
+    ):
+        by_hand.apply(edit)
+    by_method.insert(layers.ReLU(name="r"), after=layers.GlobalAveragePooling2D)
+    by_method.insert([layers.ReLU(name="s"), layers.ReLU(name="t")], after="block1_bn").freeze(
+        "block*_conv"
+    )
+    by_method.freeze(layers.Dense, lambda view: view.class_name == "BatchNormalization")
+    by_method.connect("block1_conv", "block1_relu", merge=layers.Add(name="sum"))
+    by_method.prune_channels("block2_conv", keep=[0, 2])
+    with by_method.transaction("two"):
+        by_method.remove("block3_relu").append(layers.Softmax(name="soft"))
+    assert [e.to_json() for e in by_hand.history] == [e.to_json() for e in by_method.history]
+
+    before = by_hand.history
+    for wrong, message in (
+        (Append(lambda x: x * 2), "traced by the method"),  # type: ignore[arg-type]
+        (Insert(3, after="head"), "Give a layer"),  # type: ignore[arg-type]
+        (Freeze(()), "Name the layers"),
+        (Remove(3.5), "names no layer"),
+    ):
+        with pytest.raises(EditError, match=message):
+            by_hand.apply(wrong)
+    assert by_hand.history == before
 
 
 # -- undo and redo -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -228,6 +229,36 @@ def test_a_name_from_inside_offers_its_path(nested: Editor) -> None:
 def test_what_names_no_layer(cnn: Editor, nonsense: object) -> None:
     with pytest.raises(TargetError):
         cnn.find(nonsense)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda ed, n: ed.extract("block1_conv", "gap", expect=n),
+        lambda ed, n: ed.nest("block1_conv", "block1_bn", "first", expect=n),
+        lambda ed, n: ed.replace_between("block1_bn", "block1_relu", layers.ReLU(), expect=n),
+        lambda ed, n: ed.add_branch(
+            layers.Identity(), source="block1_bn", into="block1_relu", merge=layers.Add(), expect=n
+        ),
+        lambda ed, n: ed.connect("block1_conv", "block1_relu", merge=layers.Add(), expect=n),
+    ],
+    ids=["extract", "nest", "replace_between", "add_branch", "connect"],
+)
+def test_expect_where_one_layer_is_needed(edit: Any) -> None:
+    ed = Editor(models.cnn())
+    with pytest.raises(TargetError, match="2 layers were expected"):
+        edit(ed, 2)
+    assert edit(ed, 1).history[0].to_json().keys().isdisjoint({"expect"})
+
+
+def test_numbers_of_numpy_name_layers(cnn: Editor) -> None:
+    ed = Editor(models.cnn())
+    assert ed.find(np.int64(1)) == ed.find(1) and ed.find([np.uint8(1)]) == ed.find(1)
+    with pytest.raises(TargetError, match="names no layer"):
+        ed.find(np.True_)
+    numbers: list[Any] = [np.int64(16), np.int64(1)]
+    ed.freeze(numbers[1]).set_input((numbers[0], 16, 3)).undo(numbers[1])
+    assert ed.history[0].to_json() == {"edit": "freeze", "targets": [1]}
 
 
 def test_expect(cnn: Editor) -> None:

@@ -327,7 +327,7 @@ HOSTILE = [
     "text",
     {},
     {"id": "1"},
-    {"id": 7, "query": "ping"},
+    {"id": 7.5, "query": "ping"},
     {"id": "1" * 1000, "query": "ping"},
     {"id": "1", "query": "ping", "action": "undo"},
     {"id": "1", "query": "nonsense"},
@@ -363,6 +363,18 @@ HOSTILE = [
     {"id": "1", "query": "histograms", "paths": ["head"] * 5000},
     {"id": "1", "revision": 0, "edit": {"edit": "remove", "target": {1, 2}}},
 ]
+
+
+def test_an_answer_has_the_id_of_its_question(wire: Wire) -> None:
+    for number in (1, 0, -3, "1", "a question"):
+        wire.raw({"id": number, "revision": wire.editor.revision, "query": "code"})
+        assert wire.sent[-1][0].keys() == {"id", "ok"} and wire.sent[-1][0]["id"] == number
+    for number in (True, 1.0, 2**60, None, [1]):
+        wire.raw({"id": number, "query": "code"})
+        assert wire.sent[-1][0]["id"] is None and "error" in wire.sent[-1][0]
+    for revision in (None, "0", 0.0, True):
+        told = wire.ask(revision=revision, edit={"edit": "freeze", "targets": ["head"]})
+        assert "'revision' is a whole number" in told["error"]["message"]
 
 
 def test_hostile_messages_get_an_error_and_change_nothing(wire: Wire) -> None:
