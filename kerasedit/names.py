@@ -57,8 +57,8 @@ def shortened(path: str, limit: int) -> str:
     return f"{path[:head]}…{path[head + 1 - limit :]}"
 
 
-def cut(text: str, limit: int) -> str:
-    """The begin of a text that is too long."""
+def cut(text: str, limit: int = 200) -> str:
+    """The begin of a text that is too long, by default for a name."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -47,6 +47,10 @@ class Plan:
     before: ModelGraph | None = field(default=None, repr=False)
     after: ModelGraph | None = field(default=None, repr=False)
 
+    def __bool__(self) -> bool:
+        """Whether the edit can be made."""
+        return self.ok
+
     @cached_property
     def params_before(self) -> int | None:
         """Number of weight values now."""

@@ -253,7 +253,8 @@ class Recipe:
             safe_mode, compile: as in `Editor`.
 
         Raises:
-            ReplayError: with `"stop"`, an edit cannot be made; its `replay` has the report.
+            ReplayError: with `"stop"`, an edit cannot be made; its `replay` has the report, and its
+                `__cause__` is what the edit raised.
             EditError: the model cannot be opened, or the recipe is not sound.
         """
         from .editor import Editor

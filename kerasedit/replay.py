@@ -153,20 +153,20 @@ def replay(recipe: Recipe, editor: Editor, *, skip: bool) -> Editor:
         known = set(editor.graph.layers)
         with editor.attempt():
             for number, edit in enumerate(edits, 1):
-                row = _row(editor, edit, number, recipe)
+                row, problem = _row(editor, edit, number, recipe)
                 rows.append(row)
                 if row.outcome != "done" and not skip:
                     raise ReplayError(
                         f"Edit {number} of {len(edits)} ({row.edit}) cannot be made: {row.reason}",
                         Replay(tuple(rows)),
-                    )
+                    ) from problem
             unused = _give_values(recipe, editor, known)
         editor.replay = Replay(tuple(rows), unused)
     return editor
 
 
-def _row(editor: Editor, edit: Edit, number: int, recipe: Recipe) -> Row:
-    """Makes one edit, and tells what became of it."""
+def _row(editor: Editor, edit: Edit, number: int, recipe: Recipe) -> tuple[Row, Exception | None]:
+    """Makes one edit, and tells what became of it, and why it could not be made."""
     words, before = edit.describe(), len(editor.steps)
     try:
         with editor.attempt():
@@ -175,10 +175,11 @@ def _row(editor: Editor, edit: Edit, number: int, recipe: Recipe) -> Row:
     except Exception as problem:
         why = str(problem) if isinstance(problem, EditError) else reason(problem)
         skipped = isinstance(problem, TargetError)
-        return Row(number, words, "skipped" if skipped else "failed", why)
+        return Row(number, words, "skipped" if skipped else "failed", why), problem
     steps = editor.steps[before:]
     others = _others(recipe.steps[number - 1].matched, [m for s in steps for m in matches(s)])
-    return Row(number, words, "done", "", others, tuple(line for s in steps for line in s.lines))
+    notes = tuple(line for s in steps for line in s.lines)
+    return Row(number, words, "done", "", others, notes), None
 
 
 def _check(editor: Editor) -> None:

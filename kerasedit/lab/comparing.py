@@ -13,7 +13,6 @@ from ..views import count_params, count_trainable
 from ..widgets.rows import show_shapes
 from .variables import held
 
-_LONGEST = 200  # characters of a name
 _WORDS = 1000  # characters of what differs
 
 
@@ -53,8 +52,8 @@ def _words(item: Item, line: Line) -> str:
 def _model(graph: ModelGraph) -> dict[str, Any]:
     spec = graph.layers[graph.root]
     return {
-        "name": cut(spec.name, _LONGEST),
-        "class_name": cut(spec.cls.__name__, _LONGEST),
+        "name": cut(spec.name),
+        "class_name": cut(spec.cls.__name__),
         "params": count_params(graph, graph.root),
         "trainable": count_trainable(graph),
     }
@@ -67,10 +66,10 @@ def _layer(graph: ModelGraph, entry: Entry | None) -> dict[str, Any] | None:
     outputs = graph.net_of(entry.owner).calls_of[entry.layer][0].outputs or ()
     shapes = tuple(output.shape for output in outputs)
     return {
-        "path": cut(entry.path, _LONGEST),
-        "name": cut(spec.name, _LONGEST),
+        "path": cut(entry.path),
+        "name": cut(spec.name),
         "level": entry.level,
-        "class_name": cut(spec.cls.__name__, _LONGEST),
+        "class_name": cut(spec.cls.__name__),
         "family": family_of(spec.cls, spec.kind),
         "shape": show_shapes(shapes[0] if len(shapes) == 1 else shapes),
         "params": count_params(graph, entry.layer),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..editor import Editor
 
 _MOST = 300  # models that are told of
-_LONGEST = 200  # characters of a name
 
 # The objects of the latest list by their `id`, which another may have later: the numbers tell them
 # apart.
@@ -164,7 +163,7 @@ def _held(variable: str, number: int) -> Any:
     value = _models_in(_namespace()).get(variable)
     known = _numbers.get(id(value))
     if value is None or known is None or known[0]() is not value or known[1] != number:
-        raise EditError(f"The variable '{cut(variable, _LONGEST)}' holds something else by now.")
+        raise EditError(f"The variable '{cut(variable)}' holds something else by now.")
     return value
 
 
@@ -361,4 +360,4 @@ def _or_none(look: Callable[[], Any]) -> Any:
 
 def _text(value: Any) -> str:
     """A text that can be sent, whatever it is."""
-    return cut(value, _LONGEST).encode(errors="replace").decode() if type(value) is str else ""
+    return cut(value).encode(errors="replace").decode() if type(value) is str else ""

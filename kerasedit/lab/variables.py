@@ -11,8 +11,6 @@ from ..errors import EditError
 from ..handback import user_namespace
 from ..names import cut
 
-_LONGEST = 200  # characters of a name
-
 
 def held(variable: str) -> Editor | keras.Model:
     """The model or the editor that a variable holds.
@@ -22,9 +20,7 @@ def held(variable: str) -> Editor | keras.Model:
     """
     value = (user_namespace() or {}).get(variable)
     if not isinstance(value, (Editor, keras.Model)):
-        raise EditError(
-            f"There is no Keras model '{cut(variable, _LONGEST)}' in the kernel any more."
-        )
+        raise EditError(f"There is no Keras model '{cut(variable)}' in the kernel any more.")
     return value
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,19 @@ import pytest
 from tests.kernels.kernel import Kernel, running_kernel
 
 CALL = '__import__("kerasedit.lab.kernel", fromlist=["answer"]).answer("tell_models", "{}")'
-SPEC = '__import__("importlib.util", fromlist=["find_spec"]).find_spec("kerasedit")'
-FOUND = f'getattr({SPEC}, "origin", None)'
-GUARDED = f'({CALL} if {FOUND} else False) if "keras" in __import__("sys").modules else None'
+
+
+def guarded() -> str:
+    """The panel's question, put together of the very pieces that it is made of."""
+    source = (Path(__file__).parents[2] / "js" / "lab" / "src" / "ask.ts").read_text("utf-8")
+    pieces = dict(re.findall(r"const (hasKeras|found|hasOurs) = `(.*)`;", source))
+    (whole,) = re.findall(r"evaluate<T>\(kernel, `(.*)`\);", source)
+    for name in ("hasOurs", "found", "hasKeras"):
+        whole = whole.replace(f"${{{name}}}", pieces[name])
+    return whole.replace("${call(question, {})}", CALL)
+
+
+GUARDED = guarded()
 
 # Everything that a user could see of what was run.
 STATE = """(

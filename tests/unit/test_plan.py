@@ -139,7 +139,7 @@ def test_bytes_follow_the_dtype() -> None:
 
 def test_a_plan_that_cannot_be_made_says_why() -> None:
     plan = Editor(models.chain()).preview.remove("a")
-    assert not plan.ok
+    assert not plan.ok and not plan
     assert "'b/kernel' has shape (5, 5)" in plan.errors[0]
     assert plan.params_after is None
     assert plan.bytes_after is None
@@ -187,7 +187,7 @@ def test_every_editing_method_can_be_previewed() -> None:
                  "freeze_up_to", "apply"):  # fmt: skip
         assert callable(getattr(ed.preview, name))
     plan = ed.preview.apply(Editor(models.chain()).remove("drop").history[0])
-    assert plan.ok
+    assert plan.ok and plan
     assert ed.history == ()
 
 

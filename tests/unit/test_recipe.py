@@ -544,6 +544,7 @@ def test_another_model_stops_at_the_first_that_does_not_fit(tmp_path: Path) -> N
     recipe = through_file(edited_cnn().recipe(), tmp_path)
     with pytest.raises(ReplayError, match=r"Edit 1 of 7 \(freeze 'block4_\*'\).*No layer") as told:
         recipe.apply(small_cnn())
+    assert isinstance(told.value.__cause__, TargetError)
     assert [row.outcome for row in told.value.replay] == ["skipped"]
     given = Editor(small_cnn()).freeze("gap").undo()
     _ = given.model
