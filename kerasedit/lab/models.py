@@ -45,6 +45,9 @@ def tell_model(variable: str, number: int) -> Told:
     Args:
         variable: its name.
         number: what the list told, by which it is noticed when the variable holds another by now.
+
+    Raises:
+        EditError: it does.
     """
     thing = _held(variable, number)
     return _about_editor(thing) if _is_editor(thing) else _about_model(thing)
@@ -61,6 +64,9 @@ def hand_back(variable: str, number: int, name: str, overwrite: bool = False) ->
 
     Returns:
         What the widget's message `hand_back` is answered.
+
+    Raises:
+        EditError: the variable holds another by now, or nothing was edited.
     """
     from ..widgets.messages import answer
 

@@ -75,7 +75,16 @@ class Tab:
         )
 
     def save(self, path: str, overwrite: bool) -> None:
-        """Saves the model to a file, which is then the one that is edited."""
+        """Saves the model to a file, which is then the one that is edited.
+
+        Args:
+            path: of the file.
+            overwrite: also where the file is another than was read or saved last.
+
+        Raises:
+            FileChanged: it is another.
+            ModelFileError: it cannot be written; what was there is unharmed.
+        """
 
         def look() -> None:
             if not overwrite and os.path.exists(path) and stamp_of(path) != self.stamp:
@@ -225,8 +234,8 @@ def save_file(tab: str, path: str, overwrite: bool = False) -> list[str]:
         What to know of it, in lines.
 
     Raises:
-        FileChanged: it is another.
-        ModelFileError: it cannot be written; what was there is unharmed.
+        EditError: the kernel has nothing of the tab.
+        FileChanged, ModelFileError: as in `Tab.save`.
     """
     opened = _tabs.get(tab)
     if opened is None:

@@ -331,6 +331,23 @@ def test_a_right_click_opens_the_menu_of_a_row(lab: Lab) -> None:
     expect(widget.get_by_role("menu")).to_have_count(0)
 
 
+TWICE = """
+twice = layers.Dense(64, name="twice")
+image = keras.Input((4, 4, 4), name="image")
+ed = kerasedit.Editor(keras.Model(image, twice(twice(layers.Flatten(name="flat")(image)))))
+"""
+
+
+def test_ways_that_lead_nowhere_say_so_and_cannot_be_taken(lab: Lab) -> None:
+    widget = show(lab, TWICE).widget
+    pick(widget, "flat")
+    lab.page.keyboard.press("Delete")
+    alert = widget.get_by_role("alert").filter(has_text="twice/kernel")
+    for name in ("Start afresh what does not fit", "Copy what overlaps"):
+        expect(button(alert, name)).to_have_attribute("aria-disabled", "true")
+    expect(alert.get_by_text("cannot take an input of shape (None, 4, 4, 64)")).to_have_count(2)
+
+
 def test_several_layers_are_edited_as_one_step(lab: Lab) -> None:
     shown = show(lab)
     widget = shown.widget

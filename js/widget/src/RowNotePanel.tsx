@@ -45,9 +45,10 @@ interface Choice {
 function Way({ store, note, label, choice }: Choice & { store: Store; note: RowNote }) {
   const edit = { ...note.edit, ...choice };
   const plan = useFetched(store, JSON.stringify(edit), () => store.preview(edit));
+  const leadsNowhere = plan !== null && (plan instanceof Refusal || !plan.ok);
   return (
     <li class="ke-way">
-      <Button label={label} foretelling={foretelling(store, () => edit)} onClick={() => store.retry(note, choice)}>
+      <Button label={label} disabled={leadsNowhere} foretelling={foretelling(store, () => edit)} onClick={() => store.retry(note, choice)}>
         {label}
       </Button>
       {plan && (
