@@ -494,7 +494,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda v: isinstance(v, str), "a text"),
     "shape": (lambda v: is_shape(v), "a list of whole numbers and nulls"),
     "config": (lambda v: isinstance(v, Mapping), "an object"),
-    "factor": (lambda v: _is_number(v), "a number"),
+    "factor": (lambda v: is_number(v), "a number"),
     "weight": (lambda v: v is None or isinstance(v, str), "a text"),
     "flag": (lambda v: isinstance(v, bool), "true or false"),
     "outputs": (lambda v: isinstance(v, bool), "true or false"),
@@ -502,9 +502,9 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expect": (lambda v: v is None or _is_int(v), "a whole number"),
     "label": (lambda v: isinstance(v, str), "a text"),
     "channels": (lambda v: _is_channels(v), "a list of whole numbers, or an object of such lists"),
-    "share": (lambda v: v is None or _is_number(v), "a number"),
+    "share": (lambda v: v is None or is_number(v), "a number"),
     "criterion": (
-        lambda v: isinstance(v, str) or _are(_is_number, v),
+        lambda v: isinstance(v, str) or _are(is_number, v),
         "a text or a list of numbers",
     ),
     "filters": (
@@ -517,7 +517,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (lambda v: v is None or _is_int(v), "a whole number"),
     "size": (lambda v: _is_int(v), "a whole number"),
     "init": (lambda v: v in ("function_preserving", "random"), "'function_preserving' or 'random'"),
-    "noise": (lambda v: _is_number(v), "a number"),
+    "noise": (lambda v: is_number(v), "a number"),
     "output": (lambda v: v is None or isinstance(v, str) or _is_int(v), "a text or a whole number"),
     "kept": (lambda v: v is None or _is_kept(v), "an object of the channels that stay"),
     "weights": (lambda v: v in ("match", "slice", "none"), "'match', 'slice' or 'none'"),
@@ -554,7 +554,8 @@ def is_shape(value: Any) -> bool:
     )
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that JSON has: neither infinite nor NaN."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return abs(value) <= sys.float_info.max

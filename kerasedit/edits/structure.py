@@ -131,6 +131,10 @@ class Insert(Edit):
         return f"insert {self.block.describe()} {' and '.join(where)}"
 
     def apply(self, work: Workspace) -> None:
+        if self.input is not None and self.before is None:
+            raise EditError(
+                "input= tells which input of the layer before= is meant: give that, too."
+            )
         found = places(work, self.after, self.before, self.call, self.expect)
         for owner, entries in by_owner(work, found):
             draft = work.draft_of(owner)

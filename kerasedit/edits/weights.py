@@ -17,7 +17,7 @@ from ..graph.read import variable_specs
 from ..graph.ties import put_in_order
 from ..names import listed
 from ..targets import Target, is_many, select_weights, target_text
-from .base import Edit, NewValues, Workspace, Writer
+from .base import Edit, NewValues, Workspace, Writer, is_number
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,8 @@ class ScaleWeights(Edit):
         return f"scale {which} of {target_text(self.target)} by {self.factor}"
 
     def apply(self, work: Workspace) -> None:
-        if not isinstance(self.factor, (int, float)) or isinstance(self.factor, bool):
-            raise EditError(f"A factor is a number, not {self.factor!r:.80}.")
+        if not is_number(self.factor):
+            raise EditError(f"A factor is a finite number, not {self.factor!r:.80}.")
         found = places(work, self.target, self.weight, self.expect)
         found = numeric(work, found, self.target)
         change_each(work, found, lambda place, current: current * self.factor)

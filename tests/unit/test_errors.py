@@ -45,6 +45,10 @@ BAD: dict[str, tuple[Any, type[EditError], str]] = {
         "Nothing goes from 'b' to 'top'",
     ),
     "which input": (lambda ed: ed.insert(layers.ReLU(), before="add"), StructureError, "input="),
+    "an input of none": (
+        lambda ed: ed.insert(layers.ReLU(), after="b", input=0), EditError, "give that, too",
+    ),
+    "no factor": (lambda ed: ed.scale_weights("b", float("nan")), EditError, "finite number"),
     # shapes
     "weights": (
         lambda ed: ed.insert(layers.Dense(9), before="b"),
