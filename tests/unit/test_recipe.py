@@ -374,7 +374,7 @@ def test_a_custom_layer_that_shadows_one_of_keras(tmp_path: Path) -> None:
          "append Dense.*'activation'.*register_keras_serializable"),
         (lambda ed: ed.configure("a", activation=models.double),
          "configure 'a'.*'activation'.*register_keras_serializable"),
-        (lambda ed: ed.append(layers.Rescaling(float("inf"))), "append Rescaling.*no data"),
+        (lambda ed: ed.append(layers.Rescaling(float("inf"))), "append Rescaling.*told as data"),
     ],
 )  # fmt: skip
 def test_what_is_no_data_is_told_with_the_edit(edit: Callable[[Editor], Any], message: str) -> None:
