@@ -402,6 +402,9 @@ def test_two_views_of_a_file_are_one_document(lab: Lab, folder: Path) -> None:
     expect(views).to_have_count(1)
     button(shown, "Undo").click()
     expect_dirty(lab, "m.keras", 0)
+    # The view that is closed does not hear of it any more.
+    lab.execute("docmanager:save")
+    assert not [said for said in lab.console if "TypeError" in said]
 
 
 def test_a_kernel_that_is_shut_down(lab: Lab, folder: Path) -> None:
