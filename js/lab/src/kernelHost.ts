@@ -112,7 +112,7 @@ export class KernelHost extends PageHost {
     if (this.comm_live) {
       this.comm_live = false;
       try {
-        if (ends) await this.#message("comm_close", {}).done;
+        if (ends) await unlessLost(this.kernel, this.#message("comm_close", {}).done);
         await deleteSubshell(this.kernel, this.#subshell);
       } catch {
         // It ended meanwhile.
