@@ -18,11 +18,12 @@ from .test_editing import (
     edit_file,
     edit_variable,
     editor,
+    expect_connections,
     expect_dirty,
     remove,
     title,
 )
-from .test_model_files import double_click, folder
+from .test_model_files import double_click, folder, view
 from .test_models_panel import busy, panel
 from .widget import button, python, row
 
@@ -127,3 +128,24 @@ def test_a_tab_that_is_closed_while_the_connection_is_cut_leaves_no_other(lab: B
     with lab.cut():
         python(other, "gate.set()")
     lab.wait_until(f"before => ({CONNECTIONS})() === before", before)
+
+
+def test_a_tab_that_cannot_be_joined_leaves_no_connection(lab: Breakable, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
+    edit_file(other, "m.keras")
+    # Who asks for the model waits until the kernel is restarted.
+    other.page.evaluate(
+        """() => {
+            const code = "from kerasedit.lab import tabs; import threading; "
+                + "tabs.TabWidget.send_state = lambda *_: threading.Event().wait()";
+            const { session } = window.jupyterapp.shell.currentWidget.context.sessionContext;
+            return session.kernel.requestExecute({ code }).done;
+        }"""
+    )
+    double_click(lab, "m.keras")
+    expect(view(lab)).to_contain_text("Looking for what was edited")
+    expect_connections(other, 4)
+    other.page.evaluate("jupyterapp.shell.currentWidget.context.sessionContext.restartKernel()")
+    expect(view(lab).get_by_role("alert")).to_contain_text("was restarted")
+    assert lab.page.evaluate(CONNECTIONS) == 1
