@@ -13,8 +13,17 @@ from playwright.sync_api import Browser, expect
 from tests import models
 
 from .lab import WAIT, Jupyter, Lab, open_lab
-from .test_editing import edit_file, editor, expect_dirty, remove
-from .test_model_files import double_click, folder
+from .test_editing import (
+    SET_UP,
+    edit_file,
+    edit_variable,
+    editor,
+    expect_connections,
+    expect_dirty,
+    remove,
+    title,
+)
+from .test_model_files import double_click, folder, view
 from .test_models_panel import busy, panel
 from .widget import button, python, row
 
@@ -58,6 +67,10 @@ def lab(jupyter: Jupyter, browser: Browser) -> Iterator[Lab]:
         yield opened
 
 
+# How many connections to kernels the page has, or tries to have again.
+CONNECTIONS = "() => jupyterapp.serviceManager.kernels._kernelConnections.size"
+
+
 def test_a_tab_takes_up_what_it_missed(lab: Breakable, folder: Path) -> None:
     models.cnn().save(folder / "m.keras")
     first = edit_file(lab, "m.keras")
@@ -93,3 +106,46 @@ def test_the_panel_asks_again(lab: Breakable) -> None:
     with lab.cut():
         python(other, "1")
     expect(row(shown, "second")).to_be_visible(timeout=WAIT)
+
+
+def test_a_tab_that_is_closed_while_the_connection_is_cut_leaves_no_other(lab: Breakable) -> None:
+    lab.new_notebook()
+    python(
+        lab,
+        SET_UP + "import threading\nfrom kerasedit.lab import tabs\n"
+        "gate = threading.Event()\n"
+        "def late(tab, close=tabs.Tab.close):\n    close(tab)\n    gate.wait()\n"
+        "tabs.Tab.close = late",
+    )
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
+    other.open_notebook("test.ipynb")
+    before = lab.page.evaluate(CONNECTIONS)
+    edit_variable(lab)
+    assert lab.page.evaluate(CONNECTIONS) == before + 1
+    title(lab, "model").locator(".lm-TabBar-tabCloseIcon").click()
+    wait = "import time\nwhile tabs._tabs: time.sleep(0.05)\nprint('closed')"
+    assert python(other, wait) == "closed"
+    with lab.cut():
+        python(other, "gate.set()")
+    lab.wait_until(f"before => ({CONNECTIONS})() === before", before)
+
+
+def test_a_tab_that_cannot_be_joined_leaves_no_connection(lab: Breakable, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
+    edit_file(other, "m.keras")
+    # Who asks for the model waits until the kernel is restarted.
+    other.page.evaluate(
+        """() => {
+            const code = "from kerasedit.lab import tabs; import threading; "
+                + "tabs.TabWidget.send_state = lambda *_: threading.Event().wait()";
+            const { session } = window.jupyterapp.shell.currentWidget.context.sessionContext;
+            return session.kernel.requestExecute({ code }).done;
+        }"""
+    )
+    double_click(lab, "m.keras")
+    expect(view(lab)).to_contain_text("Looking for what was edited")
+    expect_connections(other, 4)
+    other.page.evaluate("jupyterapp.shell.currentWidget.context.sessionContext.restartKernel()")
+    expect(view(lab).get_by_role("alert")).to_contain_text("was restarted")
+    assert lab.page.evaluate(CONNECTIONS) == 1

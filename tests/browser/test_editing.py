@@ -70,6 +70,19 @@ def kernels(lab: Lab) -> list[str]:
     return [kernel["id"] for kernel in lab.jupyter.request("GET", "kernels")]
 
 
+def expect_connections(lab: Lab, number: int) -> None:
+    """How many the only kernel has; each page that edits there has two."""
+    lab.wait_until(
+        """async number => {
+            const { kernels } = window.jupyterapp.serviceManager;
+            await kernels.refreshRunning();
+            const [{ connections }] = kernels.running();
+            return connections === number;
+        }""",
+        number,
+    )
+
+
 def expect_equal(file: Path, expected: keras.Model) -> None:
     """A file, loaded by Keras here, does what a model does."""
     loaded = keras.saving.load_model(file)
@@ -282,21 +295,65 @@ def test_two_pages_on_one_file(lab: Lab, folder: Path) -> None:
     remove(also, "block3_relu")
     expect(row(first, "block3_relu")).to_have_count(0)
 
+    # Which of them came first makes no difference.
+    lab.page.wait_for_function("() => location.pathname.includes('one.keras')")
+    lab.page.on("dialog", lambda asked: asked.accept())
+    lab.reload()
+    first = editor(lab)
+    expect(row(first, "block3_relu")).to_have_count(0)
+
     second.execute("application:close")
     answer(second, "Save your work", re.compile("^Discard"))
     expect(title(second, "one.keras")).to_have_count(0)
-    second.page.wait_for_timeout(1500)
-    assert len(kernels(lab)) == 1
+    expect_connections(lab, 2)
     expect_dirty(lab, "one.keras")
     button(first, "Undo").click()
     expect(row(first, "block3_relu")).to_be_visible()
     lab.execute("application:close")
     answer(lab, "Save your work", re.compile("^Discard"))
-    for _ in range(20):
-        lab.page.wait_for_timeout(500)
-        if not kernels(lab):
-            break
-    assert kernels(lab) == []
+    lab.wait_until(NO_KERNEL)
+
+
+def test_a_page_that_gives_up_ends_no_kernel_in_which_another_edits(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "one.keras")
+    first = edit_file(lab, "one.keras")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
+    double_click(other, "one.keras")
+    expect(row(editor(other), "head")).to_be_visible()
+    # It loads the file into another tab of the kernel.
+    lab.execute("docmanager:reload")
+    button(other.page.get_by_role("alert"), "Show the File").click()
+    button(view(other), "Edit").click()
+    expect(row(editor(other), "head")).to_be_visible()
+    remove(first, "block2_relu")
+    expect(row(editor(other), "block2_relu")).to_have_count(0)
+
+
+def test_a_tab_that_is_closed_while_it_looks_for_a_kernel_ends_none(lab: Lab, folder: Path) -> None:
+    """Another page has started one meanwhile."""
+    models.cnn().save(folder / "one.keras")
+    other = Lab(lab.page.context.new_page(), lab.jupyter).start()
+    double_click(other, "one.keras")
+    expect(row(view(other), "head")).to_be_visible()
+    first = edit_file(lab, "one.keras")
+
+    held: list[Route] = []
+    other.page.route("**/api/sessions?*", lambda route: held.append(route))
+    button(view(other), "Edit").click()
+    while not held:
+        other.page.wait_for_timeout(50)
+    other.execute("application:close")
+    expect(title(other, "one.keras")).to_have_count(0)
+    for route in held:
+        route.continue_()
+    other.page.unroute("**/api/sessions?*")
+    # What it asks the server now comes after what it would do to the kernel.
+    other.wait_until(
+        "async () => { await jupyterapp.serviceManager.sessions.refreshRunning(); return true; }"
+    )
+    expect_connections(lab, 2)
+    remove(first, "block2_relu")
+    expect_dirty(lab, "one.keras")
 
 
 def test_two_pages_that_look_at_a_file_edit_it_in_one_kernel(lab: Lab, folder: Path) -> None:
@@ -402,6 +459,9 @@ def test_two_views_of_a_file_are_one_document(lab: Lab, folder: Path) -> None:
     expect(views).to_have_count(1)
     button(shown, "Undo").click()
     expect_dirty(lab, "m.keras", 0)
+    # The view that is closed does not hear of it any more.
+    lab.execute("docmanager:save")
+    assert not [said for said in lab.console if "TypeError" in said]
 
 
 def test_a_kernel_that_is_shut_down(lab: Lab, folder: Path) -> None:

@@ -110,14 +110,11 @@ export class EditorContent extends TabContent {
     const { variable } = this.args;
     // The name may only have signs that those of comms have.
     const tab = `variable-${encodeURIComponent(variable)}`;
-    const isOurs = (other: string) => other === tab;
-    const known = await KernelHost.attach(kernel, isOurs);
+    const known = await KernelHost.attach(kernel, (other) => other === tab);
     if (known) return known;
     if (resumes) throw new KernelProblem("gone", this._trans.__("The kernel has nothing of this tab: it was restarted, or had not opened the model yet."));
     await ask(kernel, "open_variable", { tab, variable });
-    const host = await KernelHost.attach(kernel, isOurs);
-    if (!host) throw new KernelProblem("gone", this._trans.__("The kernel has lost the model."));
-    return host;
+    return KernelHost.of(kernel, tab, this._trans);
   }
 
   #edit(host: KernelHost): void {

@@ -39,7 +39,6 @@ export const files: JupyterFrontEndPlugin<void> = {
         defaultFor: names,
         modelName: MODEL,
         canStartKernel: true,
-        shutdownOnClose: true,
       },
       { services: app.serviceManager, trans, save: () => void app.commands.execute("docmanager:save") },
     );

@@ -49,7 +49,7 @@ export class FileWidgetFactory extends ABCWidgetFactory<DocumentWidget<FileConte
     // JupyterLab looks once whether a file may be written, and says so of what it is saved as, too.
     context.fileChanged.connect((_, { writable }) => {
       if (writable) takeAway(widget.toolbar, "read-only-indicator");
-    });
+    }, widget);
     return widget;
   }
 }

@@ -3,6 +3,7 @@
 // JupyterLab lets one connection to a kernel handle comms, which is the notebook's. So messages are
 // made and read here, on a connection beside it.
 import { type Kernel, KernelMessage } from "@jupyterlab/services";
+import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Traits } from "../../widget/src/host";
 import { isLost, KernelProblem, unlessLost } from "./ask";
 import { PageHost } from "./pageHost";
@@ -54,13 +55,26 @@ export class KernelHost extends PageHost {
    */
   static async attach(kernel: Kernel.IKernelConnection, fits: (tab: string) => boolean): Promise<KernelHost | null> {
     const subshell = await newSubshell(kernel);
-    const tab = (await tabsOf(kernel, subshell)).filter(fits).at(-1);
-    if (tab === undefined) {
-      await deleteSubshell(kernel, subshell);
-      return null;
+    let host: KernelHost | null = null;
+    try {
+      const tab = (await tabsOf(kernel, subshell)).filter(fits).at(-1);
+      if (tab === undefined) {
+        await deleteSubshell(kernel, subshell);
+        return null;
+      }
+      host = new KernelHost(kernel, tab, subshell);
+      await unlessLost(kernel, host.#whole());
+      return host;
+    } catch (problem) {
+      await (host?.close(false) ?? deleteSubshell(kernel, subshell).catch(() => undefined));
+      throw problem;
     }
-    const host = new KernelHost(kernel, tab, subshell);
-    await unlessLost(kernel, host.#whole());
+  }
+
+  /** Takes up the editor that a tab was just given. */
+  static async of(kernel: Kernel.IKernelConnection, tab: string, trans: TranslationBundle): Promise<KernelHost> {
+    const host = await this.attach(kernel, (other) => other === tab);
+    if (!host) throw new KernelProblem("gone", trans.__("The kernel has lost the model."));
     return host;
   }
 
@@ -112,7 +126,7 @@ export class KernelHost extends PageHost {
     if (this.comm_live) {
       this.comm_live = false;
       try {
-        if (ends) await this.#message("comm_close", {}).done;
+        if (ends) await unlessLost(this.kernel, this.#message("comm_close", {}).done);
         await deleteSubshell(this.kernel, this.#subshell);
       } catch {
         // It ended meanwhile.

@@ -20,8 +20,6 @@ const LISTED = 20;
 
 /** The names of the tabs of files begin so. */
 const TAB = "file-";
-/** That of JupyterLab's session, and that of the editor. */
-const OWN_CONNECTIONS = 2;
 
 /** Of a file that is only looked at. */
 const NO_CHECKPOINT = { id: "", last_modified: "" };
@@ -47,6 +45,9 @@ class Cancelled extends Error {
   override name = "ModalCancelError";
 }
 
+/** What is edited in a kernel already, here before or in another page. */
+const found = (kernel: Kernel.IKernelConnection) => KernelHost.attach(kernel, (tab) => tab.startsWith(TAB));
+
 export class ModelDocument {
   static readonly #all = new Map<DocumentRegistry.Context, ModelDocument>();
 
@@ -61,6 +62,8 @@ export class ModelDocument {
   readonly #context: DocumentRegistry.Context;
   readonly #services: ServiceManager.IManager;
   private readonly _trans: TranslationBundle;
+  /** The connections to the kernel beside that of JupyterLab's session. */
+  readonly #beside = new Set<Kernel.IKernelConnection>();
   /** JupyterLab's own: finds out when the file was changed, and whether it may be. */
   readonly #look: () => Promise<void>;
 
@@ -73,9 +76,10 @@ export class ModelDocument {
     if (known) return known;
     const made = new ModelDocument(context, services, trans);
     this.#all.set(context, made);
-    context.disposed.connect(() => {
+    // It still has its session then.
+    context.sessionContext.disposed.connect(() => {
       this.#all.delete(context);
-      made.#leave();
+      void made.#leave();
     });
     return made;
   }
@@ -112,19 +116,27 @@ export class ModelDocument {
     this.problem.value = null;
     this.busy.value = this._trans.__("Starting a kernel …");
     const { localPath } = this.#context;
+    let started = false;
     try {
-      const id = await this.#start(spec);
-      if (this.#context.isDisposed) throw new Cancelled();
-      this.busy.value = this._trans.__("Loading the model …");
-      if (!(await this.#join(id))) this.#take(await this.#load(await connect(this.#services.kernels, id)));
+      let id = await this.#present(spec);
+      if (id === undefined) {
+        started = true;
+        id = await this.#start(spec);
+      }
+      await this.#open(id, async (kernel) => {
+        if (this.#context.isDisposed) return null;
+        this.busy.value = this._trans.__("Loading the model …");
+        return (await found(kernel)) ?? this.#load(kernel);
+      });
     } catch (problem) {
       this.problem.value = this.#explain(problem);
+    }
+    if (started && this.editor.peek() === null) {
       // The session of a tab that was closed meanwhile nobody else ends.
       const end = this.#context.isDisposed ? this.#services.sessions.stopIfNeeded(localPath) : this.#context.sessionContext.shutdown();
       await end.catch(() => undefined);
-    } finally {
-      this.busy.value = null;
     }
+    this.busy.value = null;
   }
 
   /** The same with a kernel that somebody chooses. */
@@ -140,9 +152,8 @@ export class ModelDocument {
   }
 
   /** Goes back to the file as it is, when the kernel is gone. */
-  async giveUp(): Promise<void> {
-    this.#leave();
-    await this.#context.sessionContext.shutdown().catch(() => undefined);
+  giveUp(): Promise<void> {
+    return this.#leave();
   }
 
   /** After the page was loaded anew the kernel may still have it. */
@@ -153,47 +164,44 @@ export class ModelDocument {
     if (id === undefined) return;
     this.busy.value = this._trans.__("Looking for what was edited …");
     try {
-      await this.#join(id);
+      await this.#open(id, found);
     } catch (problem) {
       this.problem.value = this.#explain(problem);
     }
     this.busy.value = null;
   }
 
-  /** Takes up what is edited in a kernel already, here before or in another page; whether there is any. */
-  async #join(id: string): Promise<boolean> {
-    const { kernels, serverSettings } = this.#services;
-    const kernel = await connect(kernels, id);
-    const host = await KernelHost.attach(kernel, (tab) => tab.startsWith(TAB));
-    if (!host) {
-      kernel.dispose();
-      return false;
+  /** Takes up an editor in a kernel, over a connection beside JupyterLab's, where one is found. */
+  async #open(id: string, find: (kernel: Kernel.IKernelConnection) => Promise<KernelHost | null>): Promise<void> {
+    const kernel = await connect(this.#services.kernels, id);
+    this.#beside.add(kernel);
+    kernel.disposed.connect(() => this.#beside.delete(kernel));
+    let host: KernelHost | null = null;
+    try {
+      host = await find(kernel);
+    } finally {
+      if (host && !this.#context.isDisposed) this.#take(host);
+      else await (host?.close(false) ?? kernel.dispose());
     }
-    const { connections = OWN_CONNECTIONS } = (await KernelAPI.getKernelModel(id, serverSettings)) ?? {};
-    if (connections > OWN_CONNECTIONS) {
-      // Another page edits there, whose edits are not this page's to end.
-      const { sessionContext } = this.#context;
-      sessionContext.kernelPreference = { ...sessionContext.kernelPreference, shutdownOnDispose: false };
-    }
-    this.#take(host);
-    return true;
   }
 
-  /** The kernel's id. It is that of JupyterLab's session for the file, which ends with the tab. */
-  async #start(spec?: string): Promise<string> {
+  /** The id of the kernel that the file has already, here or in another page. */
+  async #present(spec?: string): Promise<string | undefined> {
     const { sessionContext } = this.#context;
     const present = sessionContext.session?.kernel;
     if (present && (spec === undefined || present.name === spec)) return present.id;
     const elsewhere = spec === undefined ? await this.#elsewhere() : undefined;
-    if (elsewhere !== undefined) {
-      await sessionContext.changeKernel({ id: elsewhere });
-      return elsewhere;
-    }
+    if (elsewhere !== undefined) await sessionContext.changeKernel({ id: elsewhere });
+    return elsewhere;
+  }
+
+  /** The id of a new kernel. It is that of JupyterLab's session for the file. */
+  async #start(spec?: string): Promise<string> {
     const specs = await this.#specs();
     const preferred = this.#services.kernelspecs.specs?.default ?? "";
     const name = spec ?? (preferred in specs ? preferred : Object.keys(specs)[0]);
     if (name === undefined) throw new Error(this._trans.__("There is no Python kernel on this server to edit with."));
-    const kernel = await sessionContext.changeKernel({ name });
+    const kernel = await this.#context.sessionContext.changeKernel({ name });
     if (!kernel) throw new Cancelled();
     return kernel.id;
   }
@@ -216,22 +224,15 @@ export class ModelDocument {
   /** Loads the file in the kernel, in an editor of its own. */
   async #load(kernel: Kernel.IKernelConnection): Promise<KernelHost> {
     const tab = TAB + UUID.uuid4();
-    try {
-      const { path } = await this.reader.place();
-      const permitted: Permitted = {};
-      const open = () => ask(kernel, "open_file", { tab, path, ...permitted });
-      const retry = async (problem: unknown): Promise<unknown> => {
-        await this.#permit(problem, permitted);
-        return open().catch(retry);
-      };
-      await open().catch(retry);
-      const host = await KernelHost.attach(kernel, (other) => other === tab);
-      if (!host) throw new KernelProblem("gone", this._trans.__("The kernel has lost the model."));
-      return host;
-    } catch (problem) {
-      kernel.dispose();
-      throw problem;
-    }
+    const { path } = await this.reader.place();
+    const permitted: Permitted = {};
+    const open = () => ask(kernel, "open_file", { tab, path, ...permitted });
+    const retry = async (problem: unknown): Promise<unknown> => {
+      await this.#permit(problem, permitted);
+      return open().catch(retry);
+    };
+    await open().catch(retry);
+    return KernelHost.of(kernel, tab, this._trans);
   }
 
   /** Asks for what a file cannot be loaded without; throws the problem where that is something else. */
@@ -271,10 +272,6 @@ export class ModelDocument {
   }
 
   #take(host: KernelHost): void {
-    if (this.#context.isDisposed) {
-      void host.close(false);
-      return;
-    }
     const { model } = this.#context;
     this.editor.value = host;
     host.followDirty((dirty) => {
@@ -282,11 +279,25 @@ export class ModelDocument {
     });
   }
 
-  /** Lets go of the kernel, whose end is JupyterLab's matter. */
-  #leave(): void {
-    void this.editor.value?.close(false);
-    this.editor.value = null;
-    if (!this.#context.isDisposed) this.#context.model.dirty = false;
+  /** Lets go of the kernel, and ends it unless another page edits there. */
+  async #leave(): Promise<void> {
+    const { sessions, serverSettings } = this.#services;
+    const { session } = this.#context.sessionContext;
+    const host = this.editor.value;
+    const own = 1 + this.#beside.size;
+    try {
+      if (!session?.kernel) return;
+      const { connections = 0 } = (await KernelAPI.getKernelModel(session.kernel.id, serverSettings)) ?? {};
+      // Of this page's own JupyterLab may have closed one; another page has two.
+      if (connections > own) return;
+      host?.kernel.dispose();
+      await sessions.shutdown(session.id);
+    } catch {
+      // It has ended meanwhile.
+    } finally {
+      await host?.close(false);
+      if (this.editor.value === host) this.editor.value = null;
+    }
   }
 
   // What JupyterLab asks of a document
@@ -349,7 +360,7 @@ export class ModelDocument {
     const old = this.editor.value;
     if (old) {
       try {
-        this.#take(await this.#load(await connect(this.#services.kernels, old.kernel.id)));
+        await this.#open(old.kernel.id, (kernel) => this.#load(kernel));
       } catch (problem) {
         await this.#fail(this._trans.__("The file was not read again"), problem);
       }
