@@ -70,6 +70,8 @@ export type Known =
 /** What says nothing of the question itself: it is asked again. */
 const UNANSWERED = ["aborted", "gone", "cut"];
 
+  static readonly #all = new Set<KernelModels>();
+
 const NOTHING: Known = { is: "nothing" };
 
 export class KernelModels {
@@ -92,12 +94,14 @@ export class KernelModels {
 
   constructor(kernel: Kernel.IKernelConnection) {
     this.kernel = kernel;
+    KernelModels.#all.add(this);
     kernel.statusChanged.connect(this.#onStatus);
     kernel.connectionStatusChanged.connect(this.#onConnection);
     kernel.iopubMessage.connect(this.#onMessage);
     this.#tellStatus();
   }
 
+    KernelModels.#all.delete(this);
   dispose(): void {
     for (const timer of [this.#rest, this.#widgetRest, this.#busyTimer]) clearTimeout(timer);
     this.#shown = false;
@@ -137,7 +141,8 @@ export class KernelModels {
 
   async handBack({ variable, number }: ModelRow, name: string, overwrite: boolean): Promise<HandedBack> {
     const answer = await ask<HandedBack>(this.kernel, "hand_back", { variable, number, name, overwrite });
-    this.refresh();
+    // Nothing that the kernel says tells others on it of this.
+    for (const models of KernelModels.#all) if (models.kernel.id === this.kernel.id) models.refresh();
     return answer;
   }
 
