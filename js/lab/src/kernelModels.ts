@@ -70,6 +70,8 @@ export type Known =
 const NOTHING: Known = { is: "nothing" };
 
 export class KernelModels {
+  static readonly #all = new Set<KernelModels>();
+
   readonly kernel: Kernel.IKernelConnection;
   readonly known = signal<Known>(NOTHING);
   /** Whether the kernel has had something else to do for a while. */
@@ -89,17 +91,17 @@ export class KernelModels {
 
   constructor(kernel: Kernel.IKernelConnection) {
     this.kernel = kernel;
-    KernelModels.#all.add(this);
     kernel.statusChanged.connect(this.#onStatus);
     kernel.connectionStatusChanged.connect(this.#onConnection);
     kernel.iopubMessage.connect(this.#onMessage);
+    KernelModels.#all.add(this);
     this.#tellStatus();
   }
 
-    KernelModels.#all.delete(this);
   dispose(): void {
     for (const timer of [this.#rest, this.#widgetRest, this.#busyTimer]) clearTimeout(timer);
     this.#shown = false;
+    KernelModels.#all.delete(this);
     this.kernel.statusChanged.disconnect(this.#onStatus);
     this.kernel.connectionStatusChanged.disconnect(this.#onConnection);
     this.kernel.iopubMessage.disconnect(this.#onMessage);
@@ -239,6 +241,9 @@ export class KernelModels {
     } catch (problem) {
       if (!(problem instanceof KernelProblem) || problem instanceof Unanswered) throw problem;
       return { is: "problem", message: problem.message };
+    }
+  }
+}
 
 /** Waits for what signals say. */
 async function until(holds: () => boolean): Promise<void> {
@@ -249,7 +254,4 @@ async function until(holds: () => boolean): Promise<void> {
     });
   });
   stop?.();
-}
-    }
-  }
 }
