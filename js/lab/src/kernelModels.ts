@@ -1,7 +1,7 @@
 // The Keras models of one kernel, followed as its variables come, change and go.
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import type { Kernel, KernelMessage } from "@jupyterlab/services";
-import { ask, askWhereKerasIs, KernelProblem } from "./ask";
+import { ask, askWhereKerasIs, isLost, KernelProblem, Unanswered } from "./ask";
 
 /** How long a kernel has to rest before it is asked: of many cells in a row only the last counts. */
 const REST_MS = 100;
@@ -67,12 +67,11 @@ export type Known =
   | { is: "problem"; message: string }
   | { is: "models"; models: readonly ModelRow[]; more: number };
 
-/** What says nothing of the question itself: it is asked again. */
-const UNANSWERED = ["aborted", "gone", "cut"];
-
 const NOTHING: Known = { is: "nothing" };
 
 export class KernelModels {
+  static readonly #all = new Set<KernelModels>();
+
   readonly kernel: Kernel.IKernelConnection;
   readonly known = signal<Known>(NOTHING);
   /** Whether the kernel has had something else to do for a while. */
@@ -83,7 +82,7 @@ export class KernelModels {
   #follows = true;
   /** Whether something may have changed since the last question. */
   #stale = true;
-  #asking = false;
+  readonly #asking = signal(false);
   /** The cells that run. The kernel's status is not enough: widgets have it idle in between. */
   readonly #running = new Set<string>();
   #rest: ReturnType<typeof setTimeout> | undefined;
@@ -95,12 +94,14 @@ export class KernelModels {
     kernel.statusChanged.connect(this.#onStatus);
     kernel.connectionStatusChanged.connect(this.#onConnection);
     kernel.iopubMessage.connect(this.#onMessage);
+    KernelModels.#all.add(this);
     this.#tellStatus();
   }
 
   dispose(): void {
     for (const timer of [this.#rest, this.#widgetRest, this.#busyTimer]) clearTimeout(timer);
     this.#shown = false;
+    KernelModels.#all.delete(this);
     this.kernel.statusChanged.disconnect(this.#onStatus);
     this.kernel.connectionStatusChanged.disconnect(this.#onConnection);
     this.kernel.iopubMessage.disconnect(this.#onMessage);
@@ -124,11 +125,12 @@ export class KernelModels {
     this.#look();
   }
 
-  /** The models as they are now, or were before what the kernel is busy with. */
-  async list(): Promise<readonly ModelRow[]> {
-    if (this.#free && !this.#asking) await this.#ask();
-    const known = this.known.peek();
-    return known.is === "models" ? known.models : [];
+  /** What is so now, or was before what the kernel is busy with. */
+  async latest(): Promise<Known> {
+    if (this.#free && !this.#asking.peek()) void this.#ask();
+    // Behind a cell that was there before the page the answer may take as long as that.
+    await until(() => !this.#asking.value || (this.busy.value && this.kernel.status === "unknown"));
+    return this.known.peek();
   }
 
   inspect({ variable, number }: ModelRow): Promise<ModelFacts> {
@@ -137,7 +139,8 @@ export class KernelModels {
 
   async handBack({ variable, number }: ModelRow, name: string, overwrite: boolean): Promise<HandedBack> {
     const answer = await ask<HandedBack>(this.kernel, "hand_back", { variable, number, name, overwrite });
-    this.refresh();
+    // Nothing that the kernel says tells others on it of this.
+    for (const models of KernelModels.#all) if (models.kernel.id === this.kernel.id) models.refresh();
     return answer;
   }
 
@@ -154,7 +157,7 @@ export class KernelModels {
 
   #tellStatus(): void {
     const { status } = this.kernel;
-    if (["restarting", "autorestarting", "starting", "terminating", "dead"].includes(status)) {
+    if (isLost(status) || status === "starting") {
       this.#running.clear();
       this.#stale = true;
       this.known.value = NOTHING;
@@ -171,7 +174,7 @@ export class KernelModels {
 
   /** A page that was loaded amid a cell knows of it only by an answer that does not come. */
   #tellBusy(): void {
-    if ((this.#free && !this.#asking) || this.dead.value) {
+    if ((this.#free && !this.#asking.peek()) || this.dead.value) {
       clearTimeout(this.#busyTimer);
       this.#busyTimer = undefined;
       this.busy.value = false;
@@ -211,11 +214,11 @@ export class KernelModels {
 
   /** Behind a cell no question waits, and never two. */
   get #due(): boolean {
-    return this.#stale && this.#shown && !this.#asking && this.#free;
+    return this.#stale && this.#shown && !this.#asking.peek() && this.#free;
   }
 
   async #ask(): Promise<void> {
-    this.#asking = true;
+    this.#asking.value = true;
     this.#stale = false;
     this.#tellBusy();
     try {
@@ -224,7 +227,7 @@ export class KernelModels {
       // A cell that failed takes what waits behind it along, and so does a restart.
       this.#stale = true;
     }
-    this.#asking = false;
+    this.#asking.value = false;
     this.#tellBusy();
     this.#look();
   }
@@ -236,8 +239,19 @@ export class KernelModels {
       const told = await askWhereKerasIs<{ models: ModelRow[]; more: number }>(this.kernel, "tell_models");
       return typeof told === "string" ? { is: told } : { is: "models", ...told };
     } catch (problem) {
-      if (!(problem instanceof KernelProblem) || UNANSWERED.includes(problem.type)) throw problem;
+      if (!(problem instanceof KernelProblem) || problem instanceof Unanswered) throw problem;
       return { is: "problem", message: problem.message };
     }
   }
+}
+
+/** Waits for what signals say. */
+async function until(holds: () => boolean): Promise<void> {
+  let stop: (() => void) | undefined;
+  await new Promise<void>((resolve) => {
+    stop = effect(() => {
+      if (holds()) resolve();
+    });
+  });
+  stop?.();
 }
