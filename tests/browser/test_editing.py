@@ -16,7 +16,7 @@ from tests import models
 
 from .lab import WAIT, Jupyter, Lab, install_jupyterlab, jupyter_server, open_lab
 from .test_accessibility import AXE, check
-from .test_model_files import double_click, folder, view
+from .test_model_files import asked, double_click, folder, view
 from .widget import button, messages, python, row, toggle
 
 __all__ = ["folder"]  # a fixture
@@ -134,6 +134,7 @@ def test_a_file_is_edited_saved_and_undone_to_clean(lab: Lab, folder: Path) -> N
     lab.page.keyboard.press("Control+s")
     expect_dirty(lab, "m.keras", 0)
     assert file.stat().st_ino != before, "written beside, and renamed"
+    lab.wait_until("told => told.length > 0", heard)
     assert heard.json_value() == [["save", "m.keras"]], "the file browser looks anew"
     expect_equal(file, expected)
     expect(row(shown, "block2_relu")).to_have_count(0)
@@ -375,11 +376,38 @@ def test_a_tab_that_is_closed_before_its_kernel_is_there_leaves_none(
 ) -> None:
     models.cnn().save(folder / "m.keras")
     double_click(lab, "m.keras")
+    held: list[Route] = []
+    lab.page.route(
+        "**/api/sessions?*",
+        lambda route: held.append(route) if route.request.method == "POST" else route.continue_(),
+    )
     button(view(lab), "Edit").click()
+    while not held:
+        lab.page.wait_for_timeout(50)
     lab.execute("application:close")
     expect(title(lab, "m.keras")).to_have_count(0)
-    lab.page.wait_for_timeout(3000)  # for a kernel to be there that nobody wants
+    with lab.page.expect_response(lambda response: response.request.method == "POST"):
+        held[0].continue_()
     lab.wait_until(NO_KERNEL)
+
+
+def test_autosave_leaves_models_alone(lab: Lab, folder: Path) -> None:
+    models.cnn().save(folder / "m.keras")
+    note = folder / "note.txt"
+    note.write_text("")
+    lab.page.clock.install()
+    remove(edit_file(lab, "m.keras"), "block2_relu")
+    expect_dirty(lab, "m.keras")
+    lab.execute("docmanager:open", path="note.txt", factory="Editor")
+    lab.page.locator(".jp-FileEditor:visible").get_by_role("textbox").click()
+    lab.page.keyboard.type("kept")
+    expect_dirty(lab, "note.txt")
+    urls = asked(lab)
+    lab.page.clock.fast_forward("10:00")
+    expect_dirty(lab, "note.txt", 0)
+    assert note.read_text() == "kept"
+    assert not [url for url in urls if "kerasedit" in url], "the model's turn came first"
+    expect_dirty(lab, "m.keras")
 
 
 def test_a_file_is_saved_under_another_name(lab: Lab, folder: Path) -> None:

@@ -203,5 +203,7 @@ def test_an_answer_that_comes_late_is_passed_over(lab: Lab, folder: Path) -> Non
     expect(row(view(lab), "backbone")).to_be_visible()
     with lab.page.expect_response("**/kerasedit/model?*"):
         first.fulfill(response=as_it_was)
-    lab.page.wait_for_timeout(500)
+    # What is asked after it is answered after it.
+    button(view(lab), "Details of head").click()
+    expect(view(lab).get_by_role("img", name="Weights of head/kernel")).to_be_visible()
     expect(row(view(lab), "backbone")).to_be_visible()
