@@ -17,7 +17,7 @@ from ..training.monitor import Frame, State, View
 from ..training.watch import BINS
 from .kernel import keep_replies_on_subshells
 from .messages import answer, check_size, pack_moments
-from .rows import make_info, make_patch, rows_of, training_data
+from .rows import follow_paths, make_info, make_patch, rows_of, training_data
 from .scores import Scores, scores_of
 from .static_html import table_html
 
@@ -257,8 +257,9 @@ class Listing(Part):
 
     def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         there = {row["path"] for row in rows}
+        selected = follow_paths(self.selected, self.rows, rows)
         return {
             **super()._state(rows),
-            "selected": [path for path in self.selected if path in there],
+            "selected": [path for path in selected if path in there],
             "scores": self._scores(),
         }

@@ -13,6 +13,7 @@ from ..weights.looking import weights_named
 from .base import Listing, Part
 from .changes import cut_label
 from .detail import MAX_BINS
+from .rows import follow_paths
 from .static_html import steps_html, table_html
 
 
@@ -134,9 +135,10 @@ class WeightHistograms(Part):
 
     def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         there = {row["path"] for row in rows}
-        if not there.issuperset(self.paths):
+        paths = follow_paths(self.paths, self.rows, rows)
+        if not there.issuperset(paths):
             there.update(weight.path for weight in weights_named(self.editor, None))
-        return {**super()._state(rows), "paths": [path for path in self.paths if path in there]}
+        return {**super()._state(rows), "paths": [path for path in paths if path in there]}
 
     def _static_html(self) -> str:
         chosen = [row for row in self.rows if not self.paths or _is_chosen(row, self.paths)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -43,14 +44,43 @@ def _rows(editor: Editor) -> list[dict[str, Any]]:
     }
     return [
         {
+            "id": identity,
             **_row(graph, entry, view),
             **_edges(graph, entry, index, number),
             "status": mark,
         }
-        for number, (entry, view, mark) in enumerate(
-            zip(graph.entries, editor.layers, marks, strict=True)
+        for number, (identity, entry, view, mark) in enumerate(
+            zip(_identities(graph), graph.entries, editor.layers, marks, strict=True)
         )
     ]
+
+
+def _identities(graph: ModelGraph) -> Iterator[str]:
+    """Of each row what it is whatever it is called: the layer's call, behind those of the models
+    around it. A layer whose weights start afresh is another one for the graph, its call is not."""
+    around: list[str] = []
+    for entry in graph.entries:
+        call = graph.net_of(entry.owner).calls_of[entry.layer][0]
+        around[entry.level - 1 :] = [str(call.id)]
+        yield "/".join(around)
+
+
+def follow_paths(
+    paths: Sequence[str], before: list[dict[str, Any]], rows: list[dict[str, Any]]
+) -> list[str]:
+    """Paths of layers and of weights as they were among the rows `before`, as they are now."""
+    if not paths:
+        return []
+    now = {row["id"]: row["path"] for row in rows}
+    moved = {row["path"]: now[row["id"]] for row in before if row["id"] in now}
+
+    def follow(path: str) -> str:
+        layer = path
+        while layer and layer not in moved:
+            layer = layer.rpartition("/")[0]
+        return moved.get(layer, "") + path[len(layer) :]
+
+    return [follow(path) for path in paths]
 
 
 def make_ghosts(editor: Editor) -> list[dict[str, Any]]:

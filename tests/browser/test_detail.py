@@ -212,6 +212,15 @@ def test_by_keyboard_alone(made: Lab, widget: Locator) -> None:
     expect(rate).to_have_value("0.25")
     assert python(made, "print(ed.model.get_layer('drop').rate)") == "0.25"
 
+    # Apply goes with what it was for.
+    rate.fill("0.5")
+    apply = button(detail, "Apply changes to drop")
+    expect(apply).to_be_enabled()
+    apply.focus()
+    keys.press("Enter")
+    expect(apply).to_have_count(0)
+    assert detail.evaluate("cell => cell.contains(document.activeElement)")
+
     rate.focus()
     keys.press("Escape")
     expect(detail).to_have_count(0)

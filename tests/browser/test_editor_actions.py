@@ -17,7 +17,7 @@ from .lab import Jupyter, Lab, open_lab
 from .widget import apply, button, messages, palette, python, region, row, toggle
 
 BUILD = """
-import os, time
+import os, threading, time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras, numpy as np, kerasedit
 from keras import layers
@@ -78,7 +78,10 @@ def type_name(widget: Locator, path: str, name: str) -> Locator:
 def test_replace_through_the_palette(shown: Shown) -> None:
     apply(palette(shown.widget, "Replace pool", "AveragePooling2D", pool_size="2"))
 
-    expect(row(shown.widget, "average_pooling2d")).to_contain_text("AveragePooling2D")
+    replacement = row(shown.widget, "average_pooling2d")
+    expect(replacement).to_contain_text("AveragePooling2D")
+    expect(replacement).to_be_focused()
+    expect(replacement).to_have_attribute("aria-selected", "true")
     expect(row(shown.widget, "pool")).to_have_count(0)
     assert shown.python("names()") == NAMES.replace("pool", "average_pooling2d")
     assert shown.python("print(equal('conv', 'left', 'right', 'hidden', 'head'))") == "True"
@@ -125,6 +128,43 @@ def test_rename_in_place(shown: Shown) -> None:
     expect(row(widget, "left")).to_be_focused()
     search.fill("x")
     expect(row(widget, "left")).to_have_count(0)
+
+
+def test_a_row_keeps_the_focus_under_another_name(shown: Shown) -> None:
+    """Whoever renames it: the next key is for the same layer."""
+    widget, keys = shown.widget, shown.lab.page.keyboard
+
+    def is_at(path: str, trains: str) -> None:
+        expect(row(widget, path)).to_be_focused()
+        expect(row(widget, path)).to_have_attribute("aria-selected", "true")
+        expect(
+            widget.get_by_role("gridcell", name=f"Details of {path}", exact=True)
+        ).to_be_visible()
+        expect(toggle(widget, path)).to_have_attribute("aria-checked", trains)
+
+    row(widget, "hidden").click()
+    keys.press("Enter")
+    is_at("hidden", "true")
+    # In Python, while the focus is here.
+    shown.python(
+        "names = ['features']\n"
+        "def rename(event):\n"
+        "    if names: threading.Thread(target=ed.rename, args=('hidden', names.pop())).start()\n"
+        "end = ed.subscribe(rename)"
+    )
+    row(widget, "hidden").focus()
+    keys.press("Space")
+    is_at("features", "false")
+    keys.press("Space")
+    is_at("features", "true")
+    assert shown.python("print(len(ed.history), ed.layers[-2].trainable)") == "3 True"
+
+    row(widget, "features").focus()
+    keys.press("Control+z")
+    keys.press("Control+z")
+    is_at("hidden", "false")
+    keys.press("Control+y")
+    is_at("features", "false")
 
 
 @pytest.mark.parametrize(
@@ -274,6 +314,7 @@ def test_a_variable_is_only_replaced_when_asked_to(shown: Shown) -> None:
     hand_back(widget, "old")
     button(alert, "Replace variable").click()
     expect(messages(widget)).to_contain_text("old")
+    expect(button(widget, "Hand back")).to_be_focused()
     assert shown.python("print(old is model, old.get_layer('conv').trainable)") == "False False"
 
 
@@ -287,6 +328,7 @@ def test_a_file_is_only_replaced_when_asked_to(shown: Shown) -> None:
     alert = widget.get_by_role("alert")
     button(alert, "Keep file").click()
     expect(alert).to_have_count(0)
+    expect(widget.get_by_role("textbox", name="File name")).to_be_focused()
     assert shown.python("print(file.read_text())") == "mine"
 
     button(widget, "Write file").click()

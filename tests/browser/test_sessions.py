@@ -28,6 +28,10 @@ deep.compile("adam", "mse")
 ed = kerasedit.Editor(deep)
 ed
 """
+REPLACE = """
+def replace(old, new):
+    ed.replace(old, layers.Conv2D(4, 3, padding="same", name=new))
+"""
 FIT = """
 x = np.ones((64, 4), "float32")
 ed.model.fit(x, x, epochs=100_000, verbose=0, callbacks=[ed.live()])
@@ -88,26 +92,27 @@ def test_a_model_that_changes_under_ones_hands(shared: Lab, widget: Locator) -> 
     """What is open for a row that somebody took out is closed, and that is said."""
     button(widget, "Details of conv").click()
     expect(widget.get_by_role("gridcell", name="Details of conv", exact=True)).to_be_visible()
-    shared.run_cell("ed.rename('conv', 'first')\nNone")
+    shared.run_cell(f"{REPLACE}replace('conv', 'first')")
     expect(row(widget, "first")).to_be_visible()
     expect(messages(widget)).to_contain_text("'conv' is gone: what was open for it is closed.")
     expect(widget.locator(".ke-detail")).to_have_count(0)
 
     button(widget, "Details of first").click()
-    shared.run_cell("time.sleep(3); ed.rename('left', 'west')", wait=False)
+    shared.run_cell("time.sleep(3); replace('left', 'west')", wait=False)
     button(widget, "Replace left").click()
     dialog = shared.page.get_by_role("dialog", name="Replace layer")
     expect(dialog).to_be_visible()
     expect(dialog).to_be_hidden()
     expect(messages(widget)).to_contain_text("'left' is gone")
+    expect(row(widget, "west")).to_be_focused()
     # What else is open stays.
     expect(widget.get_by_role("gridcell", name="Details of first", exact=True)).to_be_visible()
 
     shared.cells_done()
-    shared.run_cell("time.sleep(3); ed.rename('right', 'east')", wait=False)
+    shared.run_cell("time.sleep(3); replace('right', 'east')", wait=False)
     button(widget, "More actions for right").click()
     expect(widget.get_by_role("menu")).to_be_visible()
-    expect(row(widget, "east")).to_be_visible()
+    expect(row(widget, "east")).to_be_focused()
     expect(widget.get_by_role("menu")).to_have_count(0)
     shared.cells_done()
 

@@ -90,8 +90,15 @@ def ask(file: Path, what: str = "model", **more: Any) -> Any:
 
 
 def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows; of a layer with several calls the order of these is left open."""
-    return [{**row, "inputs": sorted(row["inputs"]), "outputs": row.get("outputs")} for row in rows]
+    """The rows; of a layer with several calls the order of these is left open.
+
+    Rows of a file need not be followed through edits.
+    """
+    same = {"id": None}
+    return [
+        {**row, **same, "inputs": sorted(row["inputs"]), "outputs": row.get("outputs")}
+        for row in rows
+    ]
 
 
 LARGE = ("mobilenet", "resnet")

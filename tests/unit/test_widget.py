@@ -19,6 +19,7 @@ from keras import layers
 import kerasedit
 from kerasedit import EditError, Editor
 from kerasedit.widgets.editor_widget import EditorWidget
+from kerasedit.widgets.parts import WeightHistograms
 from kerasedit.widgets.rows import rows_of
 
 
@@ -199,6 +200,32 @@ def test_selection_forgets_what_is_gone(wire: Wire) -> None:
     wire.widget.selected = ["multiply", "head"]
     wire.editor.remove("multiply")
     assert wire.widget.selected == ["head"]
+
+
+def test_selection_follows_names(wire: Wire) -> None:
+    ed, drawn = wire.editor, WeightHistograms(wire.editor)
+    wire.widget.selected = ["inner/first", "head"]
+    drawn.paths = ["inner/first/kernel", "inner"]
+    ed.rename("inner", "outer").rename("outer/first", "second")
+    assert wire.widget.selected == ["outer/second", "head"]
+    assert drawn.paths == ["outer/second/kernel", "outer"]
+    ed.undo(2)
+    assert wire.widget.selected == ["inner/first", "head"]
+    assert drawn.paths == ["inner/first/kernel", "inner"]
+    # Another layer of the same name is taken for it; one that gets its old name is not.
+    ed.replace("head", layers.Dense(3, name="head")).rename("head", "top")
+    ed.append(layers.Dense(3, name="head"))
+    assert wire.widget.selected == ["inner/first", "top"]
+
+
+def test_rows_have_an_identity(wire: Wire) -> None:
+    before = {row["path"]: row["id"] for row in wire.widget.rows}
+    assert len(set(before.values())) == len(before)
+    assert before["inner/first"].startswith(f"{before['inner']}/")
+    wire.editor.rename("inner", "outer").freeze("head").remove("multiply")
+    wire.editor.configure("head", units=5, on_mismatch="reinit")
+    after = {row["path"].replace("outer", "inner"): row["id"] for row in wire.widget.rows}
+    assert after == {path: before[path] for path in before if path != "multiply"}
 
 
 def test_undo_and_redo(wire: Wire) -> None:

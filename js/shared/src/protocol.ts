@@ -18,6 +18,8 @@ export type Family =
   | "custom";
 
 export interface Row {
+  /** What it is, whatever it is called. Missing in an older notebook, and where there is no editor. */
+  id?: string;
   path: string;
   name: string;
   level: number;

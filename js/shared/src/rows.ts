@@ -7,6 +7,22 @@ export function patchRows(snapshot: readonly Row[], patch: Patch): Row[] {
   return patch.flatMap((item) => (Array.isArray(item) ? snapshot.slice(item[0], item[0] + item[1]) : [item]));
 }
 
+/** What tells a row from all others on a page, under all of its names. */
+export function identity(row: Row): string {
+  return row.id ?? row.path;
+}
+
+/** The paths of rows that are called otherwise now, by those that they had before. */
+export function renamedPaths(before: readonly Row[], rows: readonly Row[]): Map<string, string> {
+  const now = new Map(rows.map(({ id, path }) => [id, path]));
+  const renamed = new Map<string, string>();
+  for (const { id, path } of before) {
+    const to = id === undefined ? undefined : now.get(id);
+    if (to !== undefined && to !== path) renamed.set(path, to);
+  }
+  return renamed;
+}
+
 /** The rows, with what was found of some of them. */
 export function scoredRows(rows: Row[], { values = {} }: Partial<Scores>): Row[] {
   return rows.map((row) => (Object.hasOwn(values, row.path) ? { ...row, score: values[row.path] ?? 0 } : row));

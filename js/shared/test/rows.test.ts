@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../src/protocol";
-import { aroundPath, foldRows, inputsOf, parentPath, patchRows, pathRange, scoredRows, scoreRange, shownRows } from "../src/rows";
+import { aroundPath, foldRows, inputsOf, parentPath, patchRows, pathRange, renamedPaths, scoredRows, scoreRange, shownRows } from "../src/rows";
 import { row } from "./row";
 
 const rows = [
@@ -24,6 +24,21 @@ describe("patchRows", () => {
     const patched = patchRows(rows, [[0, 5], dropout, [6, 1]]);
     expect(patched).toEqual([...rows.slice(0, 5), dropout, rows[6]]);
     expect(patchRows([], [])).toEqual([]);
+  });
+});
+
+describe("renamedPaths", () => {
+  const called = (...names: string[]) => names.map((name, n) => ({ ...row(name), id: `${n}` }));
+
+  it("tells rows by what they are", () => {
+    expect([...renamedPaths(called("a", "b", "c"), called("b", "a", "c", "d"))]).toEqual([
+      ["a", "b"],
+      ["b", "a"],
+    ]);
+  });
+
+  it("tells nothing of rows of which that is not known", () => {
+    expect(renamedPaths([row("a"), row("b")], [row("a"), row("c")]).size).toBe(0);
   });
 });
 

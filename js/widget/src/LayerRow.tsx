@@ -222,8 +222,8 @@ function Toggle({ store, row, tabIndex }: { store: Store; row: Row; tabIndex: nu
 function NameField({ store, row }: { store: Store; row: Row }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
-  const [typed, setTyped] = useState(row.name);
-  const name = typed.trim();
+  const [typed, setTyped] = useState<string | null>(null);
+  const name = (typed ?? row.name).trim();
   const { foresight } = store;
   const foreseen = foresight.shown.value;
   // What is said of a name stays while another is typed.
@@ -237,7 +237,7 @@ function NameField({ store, row }: { store: Store; row: Row }) {
       dir="auto"
       spellcheck={false}
       autocomplete="off"
-      value={typed}
+      value={typed ?? row.name}
       onKeyDown={(event) => {
         if (event.key === "Enter" && !refused) void store.rename(row, name);
         if (event.key === "Escape") void store.rename(row, row.name);

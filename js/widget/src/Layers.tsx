@@ -1,7 +1,7 @@
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Row } from "../../shared/src/protocol";
-import { parentPath } from "../../shared/src/rows";
+import { identity, parentPath } from "../../shared/src/rows";
 import { pointedRow } from "./Lanes";
 import { LayerRow } from "./LayerRow";
 import { fromStart, onwards } from "./onwards";
@@ -37,15 +37,11 @@ export function Layers({ store }: { store: Store }) {
   const wanted = rows.findIndex((row) => row.path === store.active.value);
   const activeIndex = wanted >= 0 ? wanted : layerAt(successor(), 1);
   const active = rows[activeIndex];
-  const hadFocus = scroller.current?.matches(":focus-within") ?? false;
 
   useLayoutEffect(() => {
     lastIndex.current = activeIndex;
     lastRows.current = rows;
     if (active && store.active.value !== active.path) store.active.value = active.path;
-    const root = scroller.current?.getRootNode() as Document | ShadowRoot;
-    const nowhere = root.activeElement === null || root.activeElement === document.body;
-    if (hadFocus && nowhere) focusRow();
   });
 
   const focusWanted = store.focusWanted.value;
@@ -53,7 +49,7 @@ export function Layers({ store }: { store: Store }) {
     if (focusWanted === null) return;
     store.focusWanted.value = null;
     const index = rows.findIndex((row) => row.path === focusWanted);
-    if (index < 0) return;
+    if (index < 0) return goTo(activeIndex); // One that took its place is selected as it was.
     store.active.value = focusWanted;
     reveal(index);
     // After the render that the new active row asks for.
@@ -98,10 +94,14 @@ export function Layers({ store }: { store: Store }) {
     };
   }, [store]);
 
-  /** The place of the first row that stood after the active one, and is still there. */
+  /** The place of the new row that is nearest to where the active one stood, else of the first that stood after it. */
   function successor(): number {
+    const [last, from] = [lastRows.current, lastIndex.current];
+    const known = new Set(last.map(identity));
+    const fresh = [...rows.keys()].filter((at) => rows[at]?.kind !== "ghost" && !known.has(identity(rows[at] as Row)));
+    if (fresh.length > 0) return fresh.reduce((a, b) => (Math.abs(b - from) < Math.abs(a - from) ? b : a));
     const places = new Map(rows.map(({ path }, at) => [path, at]));
-    const after = lastRows.current.slice(lastIndex.current).find(({ path }) => places.has(path));
+    const after = last.slice(from).find(({ path }) => places.has(path));
     return (after && places.get(after.path)) ?? Math.max(0, rows.length - 1);
   }
 
@@ -337,7 +337,7 @@ export function Layers({ store }: { store: Store }) {
         >
           <div class="ke-sizer" role="rowgroup" style={{ height: places.height }}>
             {drawn.map(({ row, index }) => (
-              <LayerRow key={row.path} store={store} row={row} index={index} active={row === active} />
+              <LayerRow key={identity(row)} store={store} row={row} index={index} active={row === active} />
             ))}
           </div>
         </div>

@@ -2,6 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Alert } from "./Alert";
 import { Button } from "./Button";
+import { keepFocus } from "./keepFocus";
 import type { Store } from "./store";
 
 interface Props {
@@ -23,6 +24,8 @@ export function Root({ store, label, children }: Props) {
     if (root.current) observer.observe(root.current);
     return () => observer.disconnect();
   }, [store]);
+
+  useEffect(() => (root.current ? keepFocus(root.current) : undefined), []);
 
   function onKeyDown(event: KeyboardEvent): void {
     // The attribute below keeps JupyterLab's shortcuts away; this does it for other hosts.

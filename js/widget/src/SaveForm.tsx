@@ -13,6 +13,10 @@ export function SaveForm({ store, onClose }: { store: Store; onClose: () => void
     store.report.value = [`Saved to ${done.path}`];
   };
   const { refusal, take, drop } = useTaking(path, save, onClose);
+  const keep = () => {
+    drop();
+    field.current?.select();
+  };
   const empty = path.trim() === "";
 
   return (
@@ -44,7 +48,7 @@ export function SaveForm({ store, onClose }: { store: Store; onClose: () => void
       </div>
       {refusal && (
         <Alert refusal={refusal}>
-          {refusal.hint === "file" && <Overwrite what="file" take={take} drop={drop} />}
+          {refusal.hint === "file" && <Overwrite what="file" take={take} drop={keep} />}
         </Alert>
       )}
     </form>

@@ -19,7 +19,7 @@ import type {
   WeightsRule,
   Word,
 } from "../../shared/src/protocol";
-import { aroundPath, hasFlag, parentPath, patchRows, pathRange, scoredRows, scoreRange, shownRows } from "../../shared/src/rows";
+import { aroundPath, hasFlag, patchRows, pathRange, renamedPaths, scoredRows, scoreRange, shownRows } from "../../shared/src/rows";
 import { Client, Disconnected, Refusal, type Reply } from "./client";
 import { Foresight } from "./foresight";
 import { followTraits, type Host, isCommLive, type Part } from "./host";
@@ -243,12 +243,36 @@ export class Store {
   #readModel(): void {
     batch(() => {
       const scores = this.host.get("scores") ?? {};
-      this.rows.value = scoredRows(patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []), scores);
+      const rows = patchRows(this.host.get("snapshot") ?? [], this.host.get("patch") ?? []);
+      this.#follow(renamedPaths(this.rows.value, rows));
+      this.rows.value = scoredRows(rows, scores);
       this.scores.value = scores.label === undefined ? null : { label: scores.label, range: scoreRange(scores) };
       this.info.value = this.host.get("info") ?? null;
       this.revision.value = this.host.get("revision") ?? -1;
       if (this.#doing === 0) this.#tellGone(this.#closeGone());
     });
+  }
+
+  /** Rows that were renamed stay open, unfolded and selected under their new paths. */
+  #follow(renamed: ReadonlyMap<string, string>): void {
+    if (renamed.size === 0) return;
+    const follow = (path: string) => renamed.get(path) ?? path;
+    const { active, dialog, note } = this;
+    if (active.value !== null && renamed.has(active.value)) this.#kept.value = follow(active.value);
+    this.unfolded.value = new Set([...this.unfolded.value].map(follow));
+    for (const one of [active, this.opened, this.menu, this.renaming, this.focusWanted]) {
+      if (one.value !== null) one.value = follow(one.value);
+    }
+    if (this.#anchor !== null) this.#anchor = follow(this.#anchor);
+    if (note.value && renamed.has(note.value.path)) note.value = null; // Its edit is of the old path.
+    if (dialog.value) {
+      const { path, paths } = dialog.value;
+      dialog.value = { ...dialog.value, path: follow(path), ...(paths && { paths: paths.map(follow) }) };
+    }
+    if (this.selected.value.some((path) => renamed.has(path))) {
+      this.selected.value = this.selected.value.map(follow);
+      this.#writeView();
+    }
   }
 
   /** Closes what is open for rows that are no longer there; their paths. */
@@ -374,7 +398,7 @@ export class Store {
       throw error;
     } finally {
       this.#doing--;
-      setTimeout(() => this.#closeGone()); // Whoever asked for it goes first: a row may have a new name.
+      setTimeout(() => this.#closeGone()); // Whoever asked for it goes first, and closes what it has open.
     }
   }
 
@@ -460,31 +484,7 @@ export class Store {
     this.renaming.value = null;
     this.focusWanted.value = row.path;
     if (!name || name === row.name) return;
-    const index = this.rows.value.findIndex((other) => other.path === row.path);
-    const parent = parentPath(this.rows.value, index);
-    const selected = this.selected.value;
-    const renamed = await this.edit({ edit: "rename", target: row.path, name }, row.path);
-    if (!renamed) return;
-    this.#follow(row.path, parent === null ? name : `${parent}/${name}`, selected);
-  }
-
-  /** A row and those inside it stay open, unfolded and selected under their new paths. */
-  #follow(from: string, to: string, selected: readonly string[]): void {
-    const isOld = (path: string) => path === from || path.startsWith(`${from}/`);
-    const follow = (path: string) => (isOld(path) ? to + path.slice(from.length) : path);
-    batch(() => {
-      this.#kept.value = to;
-      this.unfolded.value = new Set([...this.unfolded.value].map(follow));
-      for (const one of [this.opened, this.active]) if (one.value !== null) one.value = follow(one.value);
-      if (this.#anchor !== null) this.#anchor = follow(this.#anchor);
-      this.focusWanted.value = to;
-      // The kernel has taken the old paths out; another selection made meanwhile holds.
-      const left = selected.filter((path) => !isOld(path));
-      if ([selected, left].some((paths) => paths.join("\n") === this.selected.value.join("\n"))) {
-        this.selected.value = selected.map(follow);
-        this.#writeView();
-      }
-    });
+    await this.edit({ edit: "rename", target: row.path, name }, row.path);
   }
 
   /** Does again what was refused, with the choice that the refusal asked for. */

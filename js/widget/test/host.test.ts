@@ -1,8 +1,9 @@
 // What hosts differ in: JupyterLab and Notebook 7, Colab's and classic Notebook's old widgets, marimo.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Row } from "../../shared/src/protocol";
+import { row } from "../../shared/test/row";
 import type { Store } from "../src/store";
-import { Fake, open, rowsOf, settled } from "./fake";
+import { Fake, open, rowsFrom, rowsOf, settled } from "./fake";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -121,12 +122,14 @@ describe("a row that goes", () => {
   });
 
   it("and has another name keeps its details open", async () => {
-    const fake = new Fake(["a", "b"]);
+    const called = (name: string) => rowsFrom([row("a"), { ...row(name), id: "2" }]);
+    const fake = new Fake([]);
+    Object.assign(fake.traits, called("b"));
     const store = await open(fake);
     store.toggleDetail("b");
     void store.rename(store.rows.value[1] as Row, "c");
     await settled();
-    await fake.update({ revision: 1, ...rowsOf(["a", "c"]) });
+    await fake.update({ revision: 1, ...called("c") });
     fake.say({ id: fake.sent.find(({ edit }) => edit)?.id, ok: { revision: 1 } });
     await settled();
     expect(store.opened.value).toBe("c");

@@ -517,6 +517,49 @@ describe("a selected row that goes", () => {
   });
 });
 
+describe("when what has the focus goes", () => {
+  async function alerted(): Promise<{ store: Store; page: HTMLElement; dismiss: HTMLElement }> {
+    const { store, page } = await show([row("a"), row("b")]);
+    await act(() => {
+      store.active.value = "b";
+      store.problem.value = new Refusal({ type: "EditError", message: "no" });
+    });
+    const dismiss = named(page, "Dismiss message");
+    dismiss.focus();
+    return { store, page, dismiss };
+  }
+
+  it("the row that the keyboard is on has it", async () => {
+    const { page, dismiss } = await alerted();
+    await click(dismiss);
+    await pass();
+    expect(named(page, "Dismiss message")).toBeNull();
+    expect(document.activeElement).toBe(named(page, "b"));
+  });
+
+  it("it stays where somebody has put it", async () => {
+    const { store, dismiss } = await alerted();
+    dismiss.blur();
+    await pass();
+    await act(() => void (store.problem.value = null));
+    await pass();
+    expect(document.activeElement).toBe(document.body);
+  });
+
+  it("what stands beside it has it, where that is not in the list", async () => {
+    const told = { class_name: "Dropout", params: [rate], left_out: [], fixed: null };
+    const { store, page } = await show([row("a")], { arguments: told });
+    await act(() => store.toggleDetail("a"));
+    await pass();
+    const field = page.querySelector(".ke-arguments input") as HTMLElement;
+    await type(field, "0.25");
+    named(page, "Discard changes to a").focus();
+    await click(named(page, "Discard changes to a"));
+    await pass();
+    expect(document.activeElement).toBe(field);
+  });
+});
+
 describe("the histogram of a row", () => {
   it("is shown large by a click, and stays so with a second one", async () => {
     const { store, page } = await show([{ ...row("a"), weights: 1 }, row("b")]);
