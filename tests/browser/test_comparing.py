@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, expect
 
 from .lab import Lab
 from .test_accessibility import AXE, check
-from .test_models_panel import menu, panel
+from .test_models_panel import menu, panel, restore_settings, setting
 from .widget import button, python, row
 
 BUILD = """
@@ -112,6 +112,64 @@ def test_two_models_are_compared_in_step_with_the_kernel(lab: Lab) -> None:
     lab.restart_kernel()
     lab.page.get_by_role("tab", name=re.compile("model ↔ ed")).click()
     expect(tab).to_contain_text("The kernel was restarted")
+    lab.reload()
+    lab.page.get_by_role("tab", name=re.compile("model ↔ ed")).click()
+    expect(lab.page.locator(".ke-compare-tab")).to_contain_text("has no Keras models")
+
+
+SMALL = """
+import keras, kerasedit
+from keras import layers
+model = keras.Sequential([keras.Input((2,)), layers.Dense(1, name="head")])
+ed = kerasedit.Editor(model)
+"""
+
+
+def test_what_is_no_cell_is_kept_up_with(lab: Lab) -> None:
+    """What others ask of the kernel is soon over, and a model is handed back from the panel."""
+    lab.new_notebook()
+    python(lab, SMALL + "ed.freeze('head')")
+    shown = panel(lab)
+    tab = compare(lab, "model", "ed")
+    expect(line(tab, "^head: trains -> frozen$")).to_be_visible()
+    lab.page.evaluate(
+        """() => {
+            const { kernels } = jupyterapp.serviceManager;
+            const [model] = kernels.running();
+            const code = "import time; time.sleep(1)";
+            kernels.connectTo({ model }).requestExecute({ code, silent: true });
+        }"""
+    )
+    expect(tab).to_contain_text("The kernel is busy")
+    expect(tab).not_to_contain_text("The kernel is busy")
+
+    row(shown, "ed").click(button="right")
+    menu(lab, "Hand Back…")
+    dialog = lab.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("model")
+    button(dialog, "Hand Back").click()
+    button(dialog, "Replace").click()
+    expect(tab.get_by_role("status", name="Differences")).to_have_text("No differences")
+
+
+def test_without_live_updates_it_is_read_again_by_hand(lab: Lab) -> None:
+    setting(lab, "live").uncheck()
+    lab.new_notebook()
+    python(lab, SMALL)
+    tab = compare(lab, "model", "ed")
+    differences = tab.get_by_role("status", name="Differences")
+    expect(differences).to_have_text("No differences")
+    lab.open_notebook("test.ipynb")
+    python(lab, "ed.freeze('head')")
+    lab.page.get_by_role("tab", name=re.compile("model ↔ ed")).click()
+    button(tab, "Compare again").click()
+    expect(line(tab, "^head: trains -> frozen$")).to_be_visible()
+    # Gone to from the panel it is read again, too.
+    lab.open_notebook("test.ipynb")
+    python(lab, "ed.undo()")
+    compare(lab, "model", "ed")
+    expect(differences).to_have_text("No differences")
+    restore_settings(lab)
 
 
 def test_names_are_text(lab: Lab) -> None:

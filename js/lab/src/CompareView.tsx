@@ -11,13 +11,19 @@ const OVERSCAN = 20;
 
 export interface Compared {
   told: ReadonlySignal<Comparison | null>;
-  /** Why what is shown is not of now. */
+  /** Why what is shown is not of now, or nothing is. */
   note: ReadonlySignal<string | null>;
   names: readonly [first: string, second: string];
 }
 
+interface Props {
+  compared: Compared;
+  onAgain: () => void;
+  trans: TranslationBundle;
+}
+
 /** Two models side by side: each line has a layer and its like. */
-export function CompareView({ compared, trans }: { compared: Compared; trans: TranslationBundle }) {
+export function CompareView({ compared, onAgain, trans }: Props) {
   const onlyDifferences = useSignal(false);
   const chosen = useSignal(0);
   const told = compared.told.value;
@@ -55,6 +61,7 @@ export function CompareView({ compared, trans }: { compared: Compared; trans: Tr
           <Button label={trans.__("Next difference")} disabled={none} onClick={() => go(1)}>
             {trans.__("Next")}
           </Button>
+          <Button label={trans.__("Compare again")} icon="refresh" onClick={onAgain} />
         </div>
         {[...(note === null ? [] : [note]), ...whole].map((text) => (
           <p key={text} class="ke-notice" dir="auto">

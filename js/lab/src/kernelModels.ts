@@ -73,6 +73,8 @@ const UNANSWERED = ["aborted", "gone", "cut"];
 const NOTHING: Known = { is: "nothing" };
 
 export class KernelModels {
+  static readonly #all = new Set<KernelModels>();
+
   readonly kernel: Kernel.IKernelConnection;
   readonly known = signal<Known>(NOTHING);
   /** Whether the kernel has had something else to do for a while. */
@@ -95,12 +97,14 @@ export class KernelModels {
     kernel.statusChanged.connect(this.#onStatus);
     kernel.connectionStatusChanged.connect(this.#onConnection);
     kernel.iopubMessage.connect(this.#onMessage);
+    KernelModels.#all.add(this);
     this.#tellStatus();
   }
 
   dispose(): void {
     for (const timer of [this.#rest, this.#widgetRest, this.#busyTimer]) clearTimeout(timer);
     this.#shown = false;
+    KernelModels.#all.delete(this);
     this.kernel.statusChanged.disconnect(this.#onStatus);
     this.kernel.connectionStatusChanged.disconnect(this.#onConnection);
     this.kernel.iopubMessage.disconnect(this.#onMessage);
@@ -137,7 +141,8 @@ export class KernelModels {
 
   async handBack({ variable, number }: ModelRow, name: string, overwrite: boolean): Promise<HandedBack> {
     const answer = await ask<HandedBack>(this.kernel, "hand_back", { variable, number, name, overwrite });
-    this.refresh();
+    // Nothing that the kernel says tells others on it of this.
+    for (const models of KernelModels.#all) if (models.kernel.id === this.kernel.id) models.refresh();
     return answer;
   }
 
