@@ -273,7 +273,10 @@ def test_what_was_edited_is_there_after_a_reload(lab: Lab, folder: Path) -> None
     expect_dirty(lab, "two.keras")
     button(shown, "Undo").click()
     expect(row(shown, "block3_relu")).to_be_visible()
+    # JupyterLab brings what its address names to the front once more, some requests later.
+    lab.page.wait_for_load_state("networkidle")
     title(lab, "one.keras").click()
+    expect(title(lab, "one.keras")).to_have_class(re.compile("lm-mod-current"))
     shown = editor(lab)
     expect(row(shown, "block2_relu")).to_have_count(0)
     expect(row(shown, "block3_relu")).to_be_visible()
