@@ -389,11 +389,18 @@ def test_a_restarted_kernel_leaves_a_list_that_can_be_read(shown: Shown) -> None
     lab, widget = shown
     toggle(widget, "conv").click()
     expect(toggle(widget, "conv")).to_have_attribute("aria-busy", "false")
+    button(widget, "Details of pool").click()
+    detail = widget.get_by_role("gridcell", name="Details of pool", exact=True)
+    detail.get_by_label("pool_size", exact=True).focus()
 
     lab.restart_kernel()
 
-    row(widget, "pool").hover()
+    row(widget, "conv").hover()
     expect(messages(widget)).to_contain_text("not live")
+    # The field that had the focus can no longer be used.
+    expect(detail.get_by_label("pool_size", exact=True)).to_be_disabled()
+    assert detail.evaluate("cell => cell.contains(document.activeElement)")
+    button(widget, "Details of pool").click()
     for path in NAMES.split():
         expect(row(widget, path)).to_be_visible()
     for name in ("Hand back", "Save", "Undo", "Freeze shown", "Remove pool", "Insert after pool"):
