@@ -6,14 +6,16 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests import models
 
-from .lab import Jupyter, Lab, NotebookPage, install_jupyterlab, jupyter_server, open_lab
+from .lab import WAIT, Jupyter, Lab, NotebookPage, install_jupyterlab, jupyter_server, open_lab
 from .test_accessibility import AXE, check
 from .widget import button, python, region, row, toggle
 
@@ -30,8 +32,8 @@ ed = kerasedit.Editor(other)
 """
 # What a user can see of what was run.
 STATE = """
-print(sorted(globals()), In[:-1], Out, _, __, ___, _i, get_ipython().execution_count,
-      [line for *_, line in get_ipython().history_manager.get_range()][:-1])
+print(sorted(globals()), In, Out, _, __, ___, _i, get_ipython().execution_count,
+      [line for *_, line in get_ipython().history_manager.get_range()])
 """
 
 
@@ -65,11 +67,30 @@ class Questions:
 
     def __init__(self, lab: Lab) -> None:
         self.asked = 0
+        self._page = lab.page
         lab.page.on("websocket", lambda socket: socket.on("framesent", self._count))
 
     def _count(self, frame: str | bytes) -> None:
         sent = frame.encode() if isinstance(frame, str) else frame
         self.asked += b"kerasedit.lab.kernel" in sent
+
+    @contextmanager
+    def another(self) -> Iterator[None]:
+        """Waits until a kernel was asked once more than before."""
+        before = self.asked
+        yield
+        deadline = time.monotonic() + WAIT / 1000
+        while self.asked == before:
+            assert time.monotonic() < deadline, "Nothing was asked."
+            self._page.wait_for_timeout(50)
+
+    def settled(self) -> int:
+        """How many there are when all was asked that the page had put off.
+
+        Its timers run in their order: this one is set later than they were, and is longer.
+        """
+        self._page.evaluate("() => new Promise(done => setTimeout(done, 1000))")
+        return self.asked
 
 
 def modules(lab: Lab) -> str:
@@ -82,8 +103,8 @@ def test_it_follows_the_kernel(lab: Lab) -> None:
     shown = panel(lab)
     expect(shown).to_contain_text("Keras is not imported")
     assert questions.asked > 0
-    assert modules(lab) == "[]"
-    lab.page.wait_for_timeout(1000)
+    with questions.another():
+        assert modules(lab) == "[]"
     assert modules(lab) == "[]", "nothing is imported by a question"
     lab.screenshots("models-panel-empty", shown)
 
@@ -126,8 +147,7 @@ def test_it_follows_the_kernel(lab: Lab) -> None:
     expect(shown).to_be_hidden()
     asked = questions.asked
     python(lab, "del other")
-    lab.page.wait_for_timeout(500)
-    assert questions.asked == asked
+    assert questions.settled() == asked
     panel(lab)
     expect(row(shown, "other")).to_have_count(0)
 
@@ -153,21 +173,31 @@ def opened(jupyter: Jupyter, browser: Browser) -> Iterator[tuple[Lab, Locator]]:
         yield lab, shown
 
 
-def test_no_trace_is_left(opened: tuple[Lab, Locator]) -> None:
-    lab, shown = opened
-    before = python(lab, "40 + 2")
-    assert before == "42"
-    python(lab, STATE)  # its own names are there from now on
+def test_no_trace_is_left(lab: Lab) -> None:
+    """The same cells, without questions between them and with, leave the same behind."""
+    questions = Questions(lab)
+    lab.new_notebook()
+    python(lab, BUILD)
+    python(lab, "40 + 2")
+    before = python(lab, STATE)
+    assert "42" in before and questions.asked == 0
+
+    lab.restart_kernel()
+    shown = panel(lab)
+    python(lab, BUILD)
+    expect(row(shown, "model")).to_be_visible()
+    python(lab, "40 + 2")
     lab.execute("docmanager:save")
     cells = lab.page.evaluate("() => JSON.stringify(jupyterapp.shell.currentWidget.model.toJSON())")
     for _ in range(3):
-        button(shown, "Refresh models").click()
-        lab.page.wait_for_timeout(300)
+        with questions.another():
+            button(shown, "Refresh models").click()
+        lab.kernel_idle()
     assert cells == lab.page.evaluate(
         "() => JSON.stringify(jupyterapp.shell.currentWidget.model.toJSON())"
     )
     assert not lab.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.dirty")
-    assert python(lab, "print(_, Out)").startswith("42 {")
+    assert python(lab, STATE) == before
 
 
 def test_a_model_at_a_glance(opened: tuple[Lab, Locator]) -> None:
@@ -256,7 +286,7 @@ def test_handing_back(opened: tuple[Lab, Locator]) -> None:
     dialog.get_by_role("textbox").fill("frozen")
     button(dialog, "Hand Back").click()
     expect(row(shown, "frozen")).to_contain_text("edited")
-    expect(row(shown, "ed")).to_contain_text("1 edit")
+    expect(row(shown, "ed").get_by_text("1 edit", exact=True)).to_be_visible()
     expect(row(shown, "ed")).to_contain_text("in frozen")
     assert python(lab, "print(frozen is ed.model, taken, model.name)") == "True 3 toy"
 
@@ -335,6 +365,109 @@ def test_commands_in_the_palette_menus_and_by_key(lab: Lab) -> None:
     expect(lab.page.get_by_role("dialog")).to_contain_text("No variable of the kernel holds such")
 
 
+SLOW = """
+class Drowsy:
+    @property
+    def name(self):
+        import time
+        time.sleep(1)
+        return "drowsy"
+slow = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+slow.compile("adam", Drowsy())
+"""
+
+
+def test_what_is_told_slowly_is_asked_for_once(lab: Lab) -> None:
+    questions = Questions(lab)
+    lab.new_notebook()
+    python(lab, BUILD + SLOW)
+    shown = panel(lab)
+    button(shown, "Inspect slow").click()
+    expect(shown.get_by_role("gridcell", name="Details of slow")).to_contain_text("drowsy")
+    expect(busy(shown)).to_have_text("")
+    asked = questions.asked
+    assert questions.settled() == asked
+
+
+def ask_which(lab: Lab, command: str) -> Locator:
+    """The question of a command in the menu of the kernel."""
+    lab.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    menu(lab, "Keras Models")
+    menu(lab, command)
+    found = lab.page.get_by_role("dialog")
+    expect(found).to_be_visible()
+    return found
+
+
+def test_commands_on_a_busy_kernel(lab: Lab) -> None:
+    """Whose models nobody has looked at before."""
+    lab.new_notebook()
+    python(lab, BUILD + "ed.freeze('**');")  # not shown
+    endless = "import time\nwhile True: time.sleep(0.1)"
+    lab.run_cell(endless, wait=False)
+    lab.page.wait_for_function(
+        """() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === "busy" """
+    )
+    asked = ask_which(lab, "Inspect a Keras Model…")
+    expect(asked).to_contain_text("The kernel is busy")
+    button(asked, "Ok").click()
+    lab.interrupt()
+    lab.kernel_idle()
+    # Twice, of which the second has to wait for what the first has asked.
+    lab.page.evaluate(
+        """() => {
+            for (const _ of [1, 2]) {
+                void jupyterapp.commands.execute("kerasedit:inspect-model", { ask: true });
+            }
+        }"""
+    )
+    for _ in range(2):
+        expect(asked.get_by_role("combobox")).to_be_visible()
+        button(asked, "Cancel").click()
+
+    # What waits for the kernel is told of as long as it does.
+    shown = panel(lab)
+    expect(row(shown, "ed")).to_contain_text("1 edit not handed back")
+    lab.run_cell(endless, wait=False)
+    expect(busy(shown)).to_have_text("busy")
+    row(shown, "ed").click(button="right")
+    menu(lab, "Hand Back…")
+    button(asked, "Hand Back").click()
+    waiting = lab.page.get_by_text("The model is handed back when it is free")
+    expect(waiting).to_be_visible()
+    lab.restart_kernel()
+    expect(asked).to_contain_text("was restarted")
+    button(asked, "Close").click()
+    expect(waiting).to_have_count(0)
+
+
+def test_impatient_clicks(lab: Lab) -> None:
+    """A model is opened again once, and it is asked once whether to lose edits."""
+    lab.new_notebook()
+    python(lab, BUILD)
+    shown = panel(lab)
+    row(shown, "model").focus()
+    lab.page.keyboard.press("Enter")
+    tab = lab.page.locator(".ke-tab:visible")
+    expect(row(tab, "hidden")).to_be_visible()
+    lab.open_notebook("test.ipynb")
+    python(lab, "model = keras.models.clone_model(other)")
+    row(shown, "model").focus()
+    lab.page.keyboard.press("Enter")
+    button(tab.get_by_role("alert"), "Open 'model' Again").dblclick()
+    expect(row(tab, "hidden")).to_have_count(0)
+    toggle(tab, "dense").click()
+    expect(row(shown, "model")).to_contain_text("1 edit not handed back")
+
+    for _ in range(2):
+        lab.execute("application:close")
+    asked = lab.page.get_by_role("dialog")
+    button(asked, "Discard Edits").click()
+    expect(tab).to_have_count(0)
+    button(shown, "Inspect other").click()
+    expect(shown.get_by_role("gridcell", name="Details of other")).to_be_visible()
+
+
 def test_the_quick_start(lab: Lab) -> None:
     copy = lab.jupyter.root / "kerasedit-quickstart.ipynb"
     copy.unlink(missing_ok=True)
@@ -378,24 +511,26 @@ def test_settings_hold_at_once(lab: Lab) -> None:
     colour = "it => getComputedStyle(it, '::before').backgroundColor"
     usual = conv.evaluate(colour)
 
-    setting(lab, "bins").fill("16")
-    setting(lab, "families").select_option("No colours")
-    expect(lab.page.locator("body")).to_have_attribute("data-ke-families", "none")
-    lab.execute("docmanager:open", path="m.keras")
-    expect(row(shown, "head")).to_be_visible()
+    with lab.page.expect_request(re.compile("/histograms.*bins=16")):
+        setting(lab, "bins").fill("16")
+        setting(lab, "families").select_option("No colours")
+        expect(lab.page.locator("body")).to_have_attribute("data-ke-families", "none")
+        lab.execute("docmanager:open", path="m.keras")
+        expect(row(shown, "head")).to_be_visible()
     assert conv.evaluate(colour) != usual
-    assert "16" in bins
     restore_settings(lab)
     expect(lab.page.locator("body")).to_have_attribute("data-ke-families", "default")
 
 
 def test_without_live_updates_it_is_asked_by_hand(lab: Lab) -> None:
+    questions = Questions(lab)
     setting(lab, "live").uncheck()
     lab.new_notebook()
     shown = panel(lab)
     expect(shown).to_contain_text("Keras is not imported")
+    asked = questions.asked
     python(lab, BUILD)
-    lab.page.wait_for_timeout(1000)
+    assert questions.settled() == asked
     expect(row(shown, "model")).to_have_count(0)
     button(shown, "Refresh models").click()
     expect(row(shown, "model")).to_be_visible()
@@ -422,15 +557,14 @@ def test_a_training_that_is_watched_is_a_busy_kernel(lab: Lab) -> None:
     lab.run_cell(BUILD, timeout=180_000)
     region(lab.run_cell("ed"))
     expect(row(shown, "model")).to_be_visible()
-    lab.page.wait_for_timeout(1000)
-    asked = questions.asked
     lab.run_cell(TRAIN, wait=False)
+    expect(busy(shown)).to_have_text("busy")
+    asked = questions.asked
     lab.page.wait_for_function(
         """() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === "idle" """
     )
+    assert questions.settled() == asked
     expect(busy(shown)).to_have_text("busy")
-    lab.page.wait_for_timeout(1500)
-    assert questions.asked == asked
     lab.execute("docmanager:save")
     lab.layout_kept("notebook:", "kerasedit-models")
     lab.reload()

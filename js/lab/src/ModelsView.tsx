@@ -295,14 +295,13 @@ function Badges({ model, trans }: { model: ModelRow; trans: TranslationBundle })
 function Facts({ model, kernel, trans }: { model: ModelRow; kernel: KernelModels; trans: TranslationBundle }) {
   const [facts, setFacts] = useState<ModelFacts | Error | null>(null);
   const busy = kernel.busy.value;
+  // The question itself makes a kernel busy that takes long to answer.
+  const asked = useRef<ModelRow | null>(null);
   useEffect(() => {
-    if (busy) return;
-    let left = false;
-    kernel.inspect(model).then(
-      (told) => left || setFacts(told),
-      (problem: unknown) => left || setFacts(problem as Error),
-    );
-    return () => void (left = true);
+    if (busy || asked.current === model) return;
+    asked.current = model;
+    const take = (told: ModelFacts | Error) => asked.current === model && setFacts(told);
+    kernel.inspect(model).then(take, take);
   }, [kernel, model, busy]);
 
   const lines: [what: string, told: ComponentChildren][] = [];

@@ -49,6 +49,8 @@ export class EditorContent extends TabContent {
   /** Said when the variable holds another model by now. */
   readonly #outdated = signal<string | null>(null);
   #editor: KernelHost | null = null;
+  /** The question whether to lose edits, while it waits for its answer. */
+  #asked: Promise<boolean> | null = null;
 
   constructor(args: EditorArgs, services: ServiceManager.IManager, trans: TranslationBundle) {
     super();
@@ -74,9 +76,13 @@ export class EditorContent extends TabContent {
     this.#outdated.value = current ? null : this._trans.__("The variable '%1' holds another model by now. This is the one before.", this.args.variable);
   }
 
-  /** Asks before edits are lost. */
+  /** Asks before edits are lost, once at a time. */
   async mayLose(): Promise<boolean> {
     if (!this.dirty.peek()) return true;
+    return (this.#asked ??= this.#ask().finally(() => (this.#asked = null)));
+  }
+
+  async #ask(): Promise<boolean> {
     const { button } = await showDialog({
       title: this._trans.__("Discard the edits?"),
       body: this._trans.__("The edits of '%1' are in no variable. Hand them back to keep them.", this.args.variable),
@@ -88,11 +94,14 @@ export class EditorContent extends TabContent {
 
   /** Takes up the editor that the variable has in a tab, or opens one. */
   async #begin(resumes: boolean): Promise<void> {
-    await this.#editor?.close(this.#outdated.peek() !== null);
+    const before = this.#editor;
+    const ends = this.#outdated.peek() !== null;
     this.#editor = null;
     this.dirty.value = false;
     this.#outdated.value = null;
+    // What it was begun by is gone before anything is waited for.
     this.say(this._trans.__("Opening the model … This waits until nothing else runs in the kernel."));
+    await before?.close(ends);
     let kernel: Kernel.IKernelConnection | null = null;
     try {
       kernel = await connect(this.#services.kernels, this.args.kernel);

@@ -1,5 +1,5 @@
 // The Keras models of one kernel, followed as its variables come, change and go.
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import type { Kernel, KernelMessage } from "@jupyterlab/services";
 import { ask, askWhereKerasIs, KernelProblem } from "./ask";
 
@@ -85,7 +85,7 @@ export class KernelModels {
   #follows = true;
   /** Whether something may have changed since the last question. */
   #stale = true;
-  #asking = false;
+  readonly #asking = signal(false);
   /** The cells that run. The kernel's status is not enough: widgets have it idle in between. */
   readonly #running = new Set<string>();
   #rest: ReturnType<typeof setTimeout> | undefined;
@@ -128,11 +128,12 @@ export class KernelModels {
     this.#look();
   }
 
-  /** The models as they are now, or were before what the kernel is busy with. */
-  async list(): Promise<readonly ModelRow[]> {
-    if (this.#free && !this.#asking) await this.#ask();
-    const known = this.known.peek();
-    return known.is === "models" ? known.models : [];
+  /** What is so now, or was before what the kernel is busy with. */
+  async latest(): Promise<Known> {
+    if (this.#free && !this.#asking.peek()) void this.#ask();
+    // Behind a cell that was there before the page the answer may take as long as that.
+    await until(() => !this.#asking.value || (this.busy.value && this.kernel.status === "unknown"));
+    return this.known.peek();
   }
 
   inspect({ variable, number }: ModelRow): Promise<ModelFacts> {
@@ -176,7 +177,7 @@ export class KernelModels {
 
   /** A page that was loaded amid a cell knows of it only by an answer that does not come. */
   #tellBusy(): void {
-    if ((this.#free && !this.#asking) || this.dead.value) {
+    if ((this.#free && !this.#asking.peek()) || this.dead.value) {
       clearTimeout(this.#busyTimer);
       this.#busyTimer = undefined;
       this.busy.value = false;
@@ -216,11 +217,11 @@ export class KernelModels {
 
   /** Behind a cell no question waits, and never two. */
   get #due(): boolean {
-    return this.#stale && this.#shown && !this.#asking && this.#free;
+    return this.#stale && this.#shown && !this.#asking.peek() && this.#free;
   }
 
   async #ask(): Promise<void> {
-    this.#asking = true;
+    this.#asking.value = true;
     this.#stale = false;
     this.#tellBusy();
     try {
@@ -229,7 +230,7 @@ export class KernelModels {
       // A cell that failed takes what waits behind it along, and so does a restart.
       this.#stale = true;
     }
-    this.#asking = false;
+    this.#asking.value = false;
     this.#tellBusy();
     this.#look();
   }
@@ -245,4 +246,15 @@ export class KernelModels {
       return { is: "problem", message: problem.message };
     }
   }
+}
+
+/** Waits for what signals say. */
+async function until(holds: () => boolean): Promise<void> {
+  let stop: (() => void) | undefined;
+  await new Promise<void>((resolve) => {
+    stop = effect(() => {
+      if (holds()) resolve();
+    });
+  });
+  stop?.();
 }

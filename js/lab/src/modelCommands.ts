@@ -41,10 +41,14 @@ export function addCommands(app: JupyterFrontEnd, panel: ModelsPanel, palette: I
     const { kernel, current } = panel;
     if (!kernel) return null;
     if (!asks) return current && fits(current) ? { kernel, model: current } : null;
-    const models = (await kernel.list()).filter(fits);
+    const known = await kernel.latest();
+    const models = known.is === "models" ? known.models.filter(fits) : [];
     const model = models.length > 1 ? await pick(title, models) : models[0];
     if (models.length === 0) {
-      const body = trans.__("No variable of the kernel holds such a model.");
+      const body =
+        known.is === "nothing"
+          ? trans.__("The kernel is busy, and has not told yet which models it has. Try again when it is free.")
+          : trans.__("No variable of the kernel holds such a model.");
       await showDialog({ title, body, buttons: [Dialog.okButton()] });
     }
     return model ? { kernel, model } : null;
@@ -177,9 +181,8 @@ async function handBack({ kernel, model }: Chosen, trans: TranslationBundle): Pr
     const { button, value } = await InputDialog.getText({ title, text, label: trans.__("Variable that gets it"), okLabel: trans.__("Hand Back") });
     text = value?.trim() ?? "";
     if (!button.accept || text === "") return;
-    const note = kernel.busy.peek() && Notification.emit(trans.__("The kernel is busy. The model is handed back when it is free."), "in-progress");
-    let answer = await kernel.handBack(model, text, false);
-    if (note) Notification.dismiss(note);
+    const note = kernel.busy.peek() && Notification.emit(trans.__("The kernel is busy. The model is handed back when it is free."), "in-progress", { autoClose: false });
+    let answer = await kernel.handBack(model, text, false).finally(() => note && Notification.dismiss(note));
     if (answer.error?.hint === "model") {
       const replace = Dialog.warnButton({ label: trans.__("Replace") });
       const buttons = [Dialog.cancelButton({ label: trans.__("Keep") }), replace];
