@@ -31,7 +31,7 @@ export function FileView({ store, document, trans, facts, onReload }: Props) {
   const info = store.info.value;
   const busy = document.busy.value;
   return (
-    <Root store={store} label="Keras model file">
+    <Root store={store} label={trans.__("Keras model file")}>
       <header class="ke-bar">
         <div class="ke-bar-row">
           <h2 class="ke-model-name" dir="auto" title={info ? `${info.name} (${info.class_name})` : undefined}>
@@ -50,7 +50,7 @@ export function FileView({ store, document, trans, facts, onReload }: Props) {
             </span>
           )}
           <Button
-            label="Edit"
+            label={trans.__("Edit")}
             icon="rename"
             title={trans.__("Start a kernel, and edit the model there")}
             disabled={busy !== null}
@@ -58,7 +58,7 @@ export function FileView({ store, document, trans, facts, onReload }: Props) {
           >
             {trans.__("Edit")}
           </Button>
-          <Button label="Reload file" title={trans.__("Read the file again")} onClick={onReload}>
+          <Button label={trans.__("Reload file")} title={trans.__("Read the file again")} onClick={onReload}>
             {trans.__("Reload")}
           </Button>
         </div>
@@ -86,11 +86,11 @@ function EditProblem({ document, trans, facts }: Pick<Props, "document" | "trans
   return (
     <Alert refusal={new Refusal({ type: "", message: problem.text, hint })}>
       {problem.another && (
-        <Button label="Choose another kernel" onClick={() => void document.editWithAnother()}>
+        <Button label={trans.__("Choose another kernel")} onClick={() => void document.editWithAnother()}>
           {trans.__("Choose another kernel …")}
         </Button>
       )}
-      <Button label="Dismiss message" onClick={() => (document.problem.value = null)}>
+      <Button label={trans.__("Dismiss message")} onClick={() => (document.problem.value = null)}>
         {trans.__("Dismiss")}
       </Button>
     </Alert>

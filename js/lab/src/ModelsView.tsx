@@ -5,6 +5,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes, count, figure } from "../../shared/src/format";
 import { Button } from "../../widget/src/Button";
 import type { ActiveKernel } from "./activeKernel";
+import { inWords } from "./ask";
 import { viewOptions } from "./settings";
 import type { Known, KernelModels, ModelFacts, ModelRow, Tensor } from "./kernelModels";
 
@@ -320,7 +321,7 @@ function Facts({ model, kernel, trans }: { model: ModelRow; kernel: KernelModels
   return (
     <div role="gridcell" class="ke-models-details" aria-label={trans.__("Details of %1", model.variable)}>
       {facts === null && <p class="ke-dim">{busy ? trans.__("The kernel is busy.") : trans.__("Looking …")}</p>}
-      {facts instanceof Error && <p dir="auto">{facts.message}</p>}
+      {facts instanceof Error && <p dir="auto">{inWords(facts, kernel.kernel.name, trans)}</p>}
       {lines.length > 0 && (
         <dl>
           {lines.map(([what, told]) => (

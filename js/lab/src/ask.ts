@@ -16,6 +16,13 @@ export class KernelProblem extends Error {
   }
 }
 
+/** Nobody answered: the question went with a cell that failed, or its answer with the kernel or the connection. */
+export class Unanswered extends KernelProblem {
+  constructor(type: "aborted" | "gone" | "cut") {
+    super(type, `No answer: ${type}`);
+  }
+}
+
 /** Whether the kernel has no kerasedit, or one without a part that it needs. */
 export function lacksKerasedit(problem: unknown): boolean {
   return problem instanceof KernelProblem && ["ModuleNotFoundError", "ImportError"].includes(problem.type);
@@ -23,8 +30,18 @@ export function lacksKerasedit(problem: unknown): boolean {
 
 /** What went wrong, for a person. */
 export function inWords(problem: Error, kernel: string, trans: TranslationBundle): string {
-  if (!lacksKerasedit(problem)) return problem.message;
-  return trans.__("Models cannot be edited in the kernel '%1' (%2). Install kerasedit where this kernel runs: pip install kerasedit.", kernel, problem.message);
+  if (lacksKerasedit(problem)) {
+    return trans.__("Models cannot be edited in the kernel '%1' (%2). Install kerasedit where this kernel runs: pip install kerasedit.", kernel, problem.message);
+  }
+  if (!(problem instanceof Unanswered)) return problem.message || trans.__("The kernel could not answer.");
+  switch (problem.type) {
+    case "aborted":
+      return trans.__("The kernel was interrupted.");
+    case "cut":
+      return trans.__("The connection to the kernel was cut, and its answer is lost.");
+    default:
+      return trans.__("The kernel has ended, or was restarted.");
+  }
 }
 
 interface Evaluated {
@@ -69,9 +86,9 @@ export async function evaluate<T>(kernel: Kernel.IKernelConnection, expression: 
     user_expressions: { kerasedit: expression },
   });
   const { content } = await unlessLost(kernel, future.done);
-  if (content.status !== "ok") throw new KernelProblem("aborted", "The kernel was interrupted.");
+  if (content.status !== "ok") throw new Unanswered("aborted");
   const { status, ename, evalue, data } = content.user_expressions["kerasedit"] as unknown as Evaluated;
-  if (status !== "ok") throw new KernelProblem(ename ?? "Error", evalue ?? "The kernel could not answer.");
+  if (status !== "ok") throw new KernelProblem(ename ?? "Error", evalue ?? "");
   const problem = data?.[PROBLEM] as Problem | undefined;
   if (problem) throw new KernelProblem(problem.type, problem.message);
   return (data && JSON_TYPE in data ? data[JSON_TYPE] : data?.["text/plain"]) as T;
@@ -81,7 +98,7 @@ export async function evaluate<T>(kernel: Kernel.IKernelConnection, expression: 
 export function unlessLost<T>(kernel: Kernel.IKernelConnection, answer: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     let session: string | null = null;
-    const lose = () => reject(new KernelProblem("gone", "The kernel has ended, or was restarted."));
+    const lose = () => reject(new Unanswered("gone"));
     const look = () => {
       if (kernel.isDisposed || isLost(kernel.status)) lose();
     };
@@ -93,8 +110,7 @@ export function unlessLost<T>(kernel: Kernel.IKernelConnection, answer: Promise<
     // What was answered while the connection was cut is lost. What is asked now is answered after it.
     const renew = () => {
       if (kernel.connectionStatus !== "connected") return;
-      const lost = new KernelProblem("cut", "The connection to the kernel was cut, and its answer is lost.");
-      void kernel.requestKernelInfo().then(() => reject(lost), reject);
+      void kernel.requestKernelInfo().then(() => reject(new Unanswered("cut")), reject);
     };
     kernel.statusChanged.connect(look);
     kernel.disposed.connect(look);

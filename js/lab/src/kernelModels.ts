@@ -1,7 +1,7 @@
 // The Keras models of one kernel, followed as its variables come, change and go.
 import { effect, signal } from "@preact/signals";
 import type { Kernel, KernelMessage } from "@jupyterlab/services";
-import { ask, askWhereKerasIs, KernelProblem } from "./ask";
+import { ask, askWhereKerasIs, isLost, KernelProblem, Unanswered } from "./ask";
 
 /** How long a kernel has to rest before it is asked: of many cells in a row only the last counts. */
 const REST_MS = 100;
@@ -66,9 +66,6 @@ export type Known =
   | { is: "no kerasedit" }
   | { is: "problem"; message: string }
   | { is: "models"; models: readonly ModelRow[]; more: number };
-
-/** What says nothing of the question itself: it is asked again. */
-const UNANSWERED = ["aborted", "gone", "cut"];
 
 const NOTHING: Known = { is: "nothing" };
 
@@ -160,7 +157,7 @@ export class KernelModels {
 
   #tellStatus(): void {
     const { status } = this.kernel;
-    if (["restarting", "autorestarting", "starting", "terminating", "dead"].includes(status)) {
+    if (isLost(status) || status === "starting") {
       this.#running.clear();
       this.#stale = true;
       this.known.value = NOTHING;
@@ -242,7 +239,7 @@ export class KernelModels {
       const told = await askWhereKerasIs<{ models: ModelRow[]; more: number }>(this.kernel, "tell_models");
       return typeof told === "string" ? { is: told } : { is: "models", ...told };
     } catch (problem) {
-      if (!(problem instanceof KernelProblem) || UNANSWERED.includes(problem.type)) throw problem;
+      if (!(problem instanceof KernelProblem) || problem instanceof Unanswered) throw problem;
       return { is: "problem", message: problem.message };
     }
   }

@@ -3,6 +3,7 @@ import type { JupyterFrontEnd } from "@jupyterlab/application";
 import { Dialog, type ICommandPalette, InputDialog, Notification, showDialog, showErrorMessage } from "@jupyterlab/apputils";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Widget } from "@lumino/widgets";
+import { inWords } from "./ask";
 import { modelIcon } from "./icon";
 import type { KernelModels, ModelRow } from "./kernelModels";
 import type { ModelsPanel } from "./modelsPanel";
@@ -46,7 +47,7 @@ export function addCommands(app: JupyterFrontEnd, panel: ModelsPanel, palette: I
     const model = models.length > 1 ? await pick(title, models) : models[0];
     if (models.length === 0) {
       const body =
-        known.is === "nothing"
+        known.is === "nothing" && !kernel.dead.peek()
           ? trans.__("The kernel is busy, and has not told yet which models it has. Try again when it is free.")
           : trans.__("No variable of the kernel holds such a model.");
       await showDialog({ title, body, buttons: [Dialog.okButton()] });
@@ -80,10 +81,11 @@ export function addCommands(app: JupyterFrontEnd, panel: ModelsPanel, palette: I
       },
       execute: async ({ ask }) => {
         const chosen = await choose(ask === true, asking, fits);
+        if (!chosen) return;
         try {
-          if (chosen) await run(chosen);
+          await run(chosen);
         } catch (problem) {
-          await showErrorMessage(asking, problem as Error);
+          await showErrorMessage(asking, inWords(problem as Error, chosen.kernel.kernel.name, trans));
         }
       },
     });

@@ -158,12 +158,12 @@ it("waits for no answer that was lost with the connection", async () => {
   const answer = unlessLost(kernel as unknown as Kernel.IKernelConnection, new Promise(() => undefined));
   kernel.connect("connecting");
   kernel.connect("connected");
-  await expect(answer).rejects.toThrow("connection to the kernel was cut");
+  await expect(answer).rejects.toMatchObject({ type: "cut" });
 });
 
 it("waits for no kernel that ends", async () => {
   const kernel = new FakeKernel();
   const never = unlessLost(kernel as unknown as Kernel.IKernelConnection, new Promise(() => undefined));
   kernel.statusChanged.emit((kernel.status = "dead"));
-  await expect(never).rejects.toThrow("has ended");
+  await expect(never).rejects.toMatchObject({ type: "gone" });
 });
