@@ -56,7 +56,8 @@ export class EditorContent extends TabContent {
     super();
     this.#services = services;
     this._trans = trans;
-    this.args = args;
+    // By these it is restored.
+    this.args = { ...args, resumed: true };
     void this.#begin(args.resumed ?? false);
   }
 

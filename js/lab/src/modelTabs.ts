@@ -66,5 +66,5 @@ export function addTabs<A extends object, C extends Content<A>>(
       return tab;
     },
   });
-  void restorer?.restore(tracker, { command, args: ({ content }) => ({ ...content.args, resumed: true }), name: keyOf });
+  void restorer?.restore(tracker, { command, args: ({ content }) => content.args as ReadonlyPartialJSONObject, name: keyOf });
 }

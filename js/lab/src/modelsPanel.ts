@@ -13,6 +13,7 @@ import "./models.css";
 import { ModelsView } from "./ModelsView";
 import { ShownWidget } from "./shownWidget";
 
+/** There is one as long as the page is. */
 export class ModelsPanel extends ShownWidget {
   readonly kernels: ActiveKernel;
   readonly active: Signal<string | null> = signal(null);
@@ -37,12 +38,6 @@ export class ModelsPanel extends ShownWidget {
       this.#menuOf?.focus();
       this.#menuOf = null;
     });
-  }
-
-  override dispose(): void {
-    if (this.isDisposed) return;
-    render(null, this.node);
-    super.dispose();
   }
 
   /** The kernel that is shown, and the models that it told of. */
