@@ -402,7 +402,7 @@ def ask_which(lab: Lab, command: str) -> Locator:
 def test_commands_on_a_busy_kernel(lab: Lab) -> None:
     """Whose models nobody has looked at before."""
     lab.new_notebook()
-    python(lab, BUILD + "ed.freeze('**')")
+    python(lab, BUILD + "ed.freeze('**');")  # not shown
     endless = "import time\nwhile True: time.sleep(0.1)"
     lab.run_cell(endless, wait=False)
     lab.page.wait_for_function(
