@@ -1,6 +1,7 @@
 // What the Jupyter server tells of model files; docs/lab.md.
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
+import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Arguments, Info, LayerDetail, Problem, Row } from "../../shared/src/protocol";
 
 /** What a file says of itself. */
@@ -43,27 +44,29 @@ export class FileProblem extends Error {
   }
 }
 
-function explain({ status, statusText }: Response): string {
+function explain({ status, statusText }: Response, trans: TranslationBundle): string {
   // Of a file that is not there the server tells in words.
   return status === 404
-    ? "The Jupyter server knows nothing of model files. It has to be started again after kerasedit was installed."
-    : `The Jupyter server answered ${status} ${statusText}.`;
+    ? trans.__("The Jupyter server knows nothing of model files. It has to be started again after kerasedit was installed.")
+    : trans.__("The Jupyter server answered %1 %2.", status, statusText);
 }
 
 /** Asks the server about one file. */
 export class FileReader {
   readonly #path: string;
   readonly #settings: ServerConnection.ISettings;
+  private readonly _trans: TranslationBundle;
 
   /** @param path as the server's contents have it */
-  constructor(path: string, settings: ServerConnection.ISettings) {
+  constructor(path: string, settings: ServerConnection.ISettings, trans: TranslationBundle) {
     this.#path = path;
     this.#settings = settings;
+    this._trans = trans;
   }
 
   /** The same of another file. */
   at(path: string): FileReader {
-    return new FileReader(path, this.#settings);
+    return new FileReader(path, this.#settings, this._trans);
   }
 
   /** Where it is, or would be, on the server's disk. */
@@ -94,6 +97,6 @@ export class FileReader {
     const told: unknown = await response.json().catch(() => null);
     if (response.ok) return told as T;
     const { type = "Error", message } = (told ?? {}) as Partial<Problem>;
-    throw new FileProblem({ type, message: message ?? explain(response) });
+    throw new FileProblem({ type, message: message ?? explain(response, this._trans) });
   }
 }

@@ -106,7 +106,7 @@ export class ModelDocument {
   get reader(): FileReader {
     const { contents, serverSettings } = this.#services;
     if (contents.driveName(this.#context.path)) throw new Error(this._trans.__("Only files of the Jupyter server itself can be shown."));
-    return new FileReader(this.#context.localPath, serverSettings);
+    return new FileReader(this.#context.localPath, serverSettings, this._trans);
   }
 
   /** Starts a kernel and loads the model there. */
