@@ -137,8 +137,8 @@ def test_a_tab_that_cannot_be_joined_leaves_no_connection(lab: Breakable, folder
     # Who asks for the model waits until the kernel is restarted.
     other.page.evaluate(
         """() => {
-            const code = "from kerasedit.lab import tabs; import threading; "
-                + "tabs.TabWidget.send_state = lambda *_: threading.Event().wait()";
+            const code = "from threading import Event; from kerasedit.lab import tabs; "
+                + "tabs.TabWidget.send_state = lambda *_: open('asked', 'w') and Event().wait()";
             const { session } = window.jupyterapp.shell.currentWidget.context.sessionContext;
             return session.kernel.requestExecute({ code }).done;
         }"""
@@ -146,6 +146,8 @@ def test_a_tab_that_cannot_be_joined_leaves_no_connection(lab: Breakable, folder
     double_click(lab, "m.keras")
     expect(view(lab)).to_contain_text("Looking for what was edited")
     expect_connections(other, 4)
+    while not (folder / "asked").exists():
+        lab.page.wait_for_timeout(50)
     other.page.evaluate("jupyterapp.shell.currentWidget.context.sessionContext.restartKernel()")
     expect(view(lab).get_by_role("alert")).to_contain_text("was restarted")
     assert lab.page.evaluate(CONNECTIONS) == 1

@@ -94,10 +94,18 @@ export async function evaluate<T>(kernel: Kernel.IKernelConnection, expression: 
   return (data && JSON_TYPE in data ? data[JSON_TYPE] : data?.["text/plain"]) as T;
 }
 
+/** By the session a kernel is told from the one before it was restarted: the last that a connection heard of. */
+const sessions = new WeakMap<Kernel.IKernelConnection, string>();
+
+/** Lets a connection notice of a restart between two questions, too. */
+export function followSession(kernel: Kernel.IKernelConnection): void {
+  kernel.iopubMessage.connect((_, { header }) => void sessions.set(kernel, header.session));
+}
+
 /** A kernel that ends does not answer. */
 export function unlessLost<T>(kernel: Kernel.IKernelConnection, answer: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    let session: string | null = null;
+    let session = sessions.get(kernel);
     const lose = () => reject(new Unanswered("gone"));
     const look = () => {
       if (kernel.isDisposed || isLost(kernel.status)) lose();

@@ -5,7 +5,7 @@
 import { type Kernel, KernelMessage } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Traits } from "../../widget/src/host";
-import { isLost, KernelProblem, unlessLost } from "./ask";
+import { followSession, isLost, KernelProblem, unlessLost } from "./ask";
 import { PageHost } from "./pageHost";
 import { deleteSubshell, newSubshell } from "./subshells";
 
@@ -22,6 +22,7 @@ export async function connect(kernels: Kernel.IManager, id: string): Promise<Ker
   const model = await kernels.findById(id);
   if (!model) throw new KernelProblem("gone", "The kernel does not run any more.");
   const kernel = kernels.connectTo({ model, handleComms: false });
+  followSession(kernel);
   try {
     await unlessLost(kernel, kernel.info);
   } catch (problem) {
