@@ -55,13 +55,15 @@ export function CompareView({ compared, onAgain, trans }: Props) {
             />
             <span>{trans.__("Only what differs")}</span>
           </label>
-          <Button label={trans.__("Previous difference")} disabled={none} onClick={() => go(-1)}>
-            {trans.__("Previous")}
-          </Button>
-          <Button label={trans.__("Next difference")} disabled={none} onClick={() => go(1)}>
-            {trans.__("Next")}
-          </Button>
-          <Button label={trans.__("Compare again")} icon="refresh" onClick={onAgain} />
+          <span class="ke-group">
+            <Button label={trans.__("Previous difference")} disabled={none} onClick={() => go(-1)}>
+              {trans.__("Previous")}
+            </Button>
+            <Button label={trans.__("Next difference")} disabled={none} onClick={() => go(1)}>
+              {trans.__("Next")}
+            </Button>
+            <Button label={trans.__("Compare again")} icon="refresh" onClick={onAgain} />
+          </span>
         </div>
         {[...(note === null ? [] : [note]), ...whole].map((text) => (
           <p key={text} class="ke-notice" dir="auto">
