@@ -5,7 +5,7 @@
 import { type Kernel, KernelMessage } from "@jupyterlab/services";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Traits } from "../../widget/src/host";
-import { followSession, isLost, KernelProblem, unlessLost } from "./ask";
+import { followSession, isLost, KernelProblem, Unanswered, unlessLost } from "./ask";
 import { PageHost } from "./pageHost";
 import { deleteSubshell, newSubshell } from "./subshells";
 
@@ -67,7 +67,11 @@ export class KernelHost extends PageHost {
       await unlessLost(kernel, host.#whole());
       return host;
     } catch (problem) {
-      await (host?.close(false) ?? deleteSubshell(kernel, subshell).catch(() => undefined));
+      // With a kernel that is gone its subshells are, and who asks the next one to end them may wait for ever.
+      const isGone = problem instanceof Unanswered && problem.type === "gone";
+      if (host && isGone) host.#lose();
+      if (host) await host.close(false);
+      else if (!isGone) await deleteSubshell(kernel, subshell).catch(() => undefined);
       throw problem;
     }
   }
