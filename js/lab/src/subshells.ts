@@ -12,10 +12,9 @@ interface Note {
 
 const KEY = "kerasedit:subshells";
 
-let notes = read();
 /** A page that was duplicated has the notes of one that goes on. */
 const [navigation] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
-let left = navigation?.type === "reload" ? notes : [];
+let left = navigation?.type === "reload" ? read() : [];
 write([]);
 
 /** A subshell's name; null where the kernel has none. */
@@ -26,14 +25,14 @@ export async function newSubshell(kernel: Kernel.IKernelConnection): Promise<str
     end(kernel, note.subshell).catch(() => undefined); // Most often the page could.
   }
   const { subshell_id: subshell } = (await unlessLost(kernel, kernel.requestCreateSubshell({}).done)).content;
-  write([...notes, { kernel: kernel.id, subshell }]);
+  write([...read(), { kernel: kernel.id, subshell }]);
   return subshell;
 }
 
 export async function deleteSubshell(kernel: Kernel.IKernelConnection, subshell: string | null): Promise<void> {
   if (subshell === null) return;
   await end(kernel, subshell);
-  write(notes.filter((it) => it.subshell !== subshell));
+  write(read().filter((it) => it.subshell !== subshell));
 }
 
 async function end(kernel: Kernel.IKernelConnection, subshell: string): Promise<void> {
@@ -44,7 +43,6 @@ function read(): Note[] {
   return JSON.parse(sessionStorage.getItem(KEY) ?? "[]") as Note[];
 }
 
-function write(now: Note[]): void {
-  notes = now;
-  sessionStorage.setItem(KEY, JSON.stringify(now));
+function write(notes: Note[]): void {
+  sessionStorage.setItem(KEY, JSON.stringify(notes));
 }
