@@ -91,7 +91,7 @@ class EditMethods(ABC, Generic[Result]):
         def make() -> Edit:
             if not isinstance(edit, Edit):
                 raise EditError(f"An edit object is needed, not {edit!r:.80}.")
-            return self._settled(edit)
+            return self._as_data(edit)
 
         return self._run(make)
 
@@ -857,10 +857,10 @@ class EditMethods(ABC, Generic[Result]):
     def _workspace(self) -> Workspace:
         return self._editor._workspace()
 
-    def _settled(self, edit: Edit) -> Edit:
+    def _as_data(self, edit: Edit) -> Edit:
         """An edit with what its method makes of the layers and targets that it holds."""
         if isinstance(edit, Transaction):
-            return replace(edit, edits=tuple(map(self._settled, edit.edits)))
+            return replace(edit, edits=tuple(map(self._as_data, edit.edits)))
         given = {item.name: getattr(edit, item.name) for item in fields(edit)}
         rules = {name: edit.checks.get(name, name) for name in given}
         return replace(edit, **{name: self._field(rules[name], own) for name, own in given.items()})
